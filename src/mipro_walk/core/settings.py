@@ -1,0 +1,48 @@
+"""What the optimizer is told: plain numbers, already checked (``config.py`` translates TOML into this)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SamplerName = Literal["tpe", "random"]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSettings:
+    """Settings of one run. Counts are rollouts unless a name says otherwise.
+
+    Attributes:
+        num_iterations: trials of the search.
+        top_k: finalists that get more rows before one is chosen.
+        num_bootstrap_seeds: bootstrap rounds.
+        num_instructions_per_module: instructions asked for in each round.
+        num_demos: demonstrations in a set; 0 means none.
+        num_demo_sets: demonstration sets to choose between, the empty one included.
+        budget: most rollouts of bootstrap and search together; the final test is not in it.
+        test_size: rows of the final test, for the baseline and for the winner; 0 leaves it out.
+        minibatch_size: rows of one trial; 0 lets the plan choose.
+        max_time_seconds: wall time of bootstrap and search.
+        target_score: the search stops when a finalist-sized estimate reaches it (0..1).
+        max_cost_usd: hard cap on money; ``None`` means no cap.
+        max_unknown_fraction: share of unknown outcomes above which a trial does not count.
+        rng_seed: seeds every random choice; 0 is a seed like any other.
+    """
+
+    num_iterations: int = 10
+    top_k: int = 2
+    num_bootstrap_seeds: int = 3
+    num_instructions_per_module: int = 4
+    num_demos: int = 2
+    num_demo_sets: int = 8
+    optimize_instructions: bool = True
+    optimize_demos: bool = True
+    budget: int = 100
+    test_size: int = 100
+    minibatch_size: int = 0
+    max_time_seconds: float = 1800.0
+    target_score: float = 0.95
+    max_cost_usd: float | None = None
+    max_unknown_fraction: float = 0.25
+    sampler: SamplerName = "tpe"
+    rng_seed: int = 0
