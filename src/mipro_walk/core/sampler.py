@@ -21,11 +21,6 @@ STARTUP_SHARE = 0.4
 start-up trials would make a ten-iteration run a random search."""
 
 
-def best_fraction(n: int) -> int:
-    """Return how many of ``n`` trials TPE counts as good: the best quarter, at least two."""
-    return max(2, -(-n // 4))
-
-
 class Sampler:
     """Suggests keys of the search space and learns from scores. Deterministic in ``settings.rng_seed``."""
 
@@ -69,13 +64,10 @@ class Sampler:
         seed = _derived_seed(settings.rng_seed)
         if settings.sampler == "random":
             return RandomSampler(seed=seed)
-        # Every argument is given: the defaults changed between Optuna 4 and 5.
+        # Every argument that is not deprecated is given: the defaults changed between Optuna 4 and 5.
         return TPESampler(
             n_startup_trials=self.num_startup,
             n_ei_candidates=64,
-            prior_weight=1.0,
-            gamma=best_fraction,
-            weights=None,
             multivariate=True,
             group=False,
             constant_liar=False,

@@ -1,0 +1,1 @@
+"""HTTP adapters: the model endpoints, the task app, the backend."""

@@ -1,0 +1,6 @@
+"""The ledger: jobs, recorded calls, outcomes and events in one SQL database. It is the truth; files are views."""
+
+from mipro_walk.ledger.replay import RecordedCompletions, RecordedEvaluator, RecordedStops
+from mipro_walk.ledger.store import Attempt, Job, Ledger
+
+__all__ = ["Attempt", "Job", "Ledger", "RecordedCompletions", "RecordedEvaluator", "RecordedStops"]

@@ -1,0 +1,164 @@
+"""Resume is replay: recorded calls answer at once, others are made and recorded before they are used.
+
+Each class here wraps what the optimizer asks (evaluator, proposer's completions, stops). The optimizer runs
+from its start each time; it cannot tell a recorded answer from a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Protocol
+
+from mipro_walk.core.evaluation import Stops
+from mipro_walk.core.proposer import Complete
+from mipro_walk.errors import IncompleteError, MiproWalkError
+from mipro_walk.ledger.store import Ledger
+from mipro_walk.types import Message, Outcome, Rollout, fingerprint
+
+PAUSE_AFTER_FAILURES = 8
+"""So many failed rollouts in a row, none answered between them, are an outage and not a prompt."""
+PAUSE_UNKNOWN_SHARE = 0.5
+"""A batch of which more than this share is unknown pauses the run: it says nothing about the candidate."""
+
+
+class RolloutRunner(Protocol):
+    """Makes one rollout for real; safe to call from several threads. A failure is an outcome without a score."""
+
+    def __call__(self, rollout: Rollout) -> Outcome:
+        """Return how it ended."""
+        ...
+
+
+class RecordedEvaluator:
+    """An evaluator that never makes a recorded rollout again.
+
+    Scores are recorded as they arrive. Unknown outcomes are recorded (as excluded) only when the batch as a whole
+    is kept; if too many are unknown the run pauses instead, and resuming tries those rollouts again.
+    """
+
+    def __init__(self, ledger: Ledger, job_id: str, context_hash: str, run: RolloutRunner, max_concurrent: int) -> None:
+        """``context_hash`` covers all that determines an outcome beside prompt and row: model, data, parameters."""
+        self._ledger = ledger
+        self._job_id = job_id
+        self._context_hash = context_hash
+        self._run = run
+        self._pool = ThreadPoolExecutor(max_workers=max(1, max_concurrent), thread_name_prefix="rollout")
+        self._recorded = ledger.recordings(job_id, "rollout")
+        self.done = 0
+        self.reused = 0
+        self.unknown = 0
+
+    def close(self) -> None:
+        """Let the calls in flight end, start no others."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def evaluate(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
+        """Score every rollout once, in order. Raises IncompleteError if too many fail."""
+        identities = [self.identity(rollout) for rollout in rollouts]
+        missing = [i for i, identity in enumerate(identities) if identity not in self._recorded]
+        failed = self._make([(identities[i], rollouts[i]) for i in missing])
+        if len(failed) > PAUSE_UNKNOWN_SHARE * len(rollouts):
+            raise _outage(next(iter(failed.values())), len(failed), len(rollouts))
+        for identity, outcome in failed.items():
+            self._record(identity, outcome)
+        self.done += len(rollouts)
+        self.reused += len(rollouts) - len(missing)
+        outcomes = [Outcome(**self._recorded[identity]) for identity in identities]
+        self.unknown += sum(not outcome.is_known for outcome in outcomes)
+        return outcomes
+
+    def identity(self, rollout: Rollout) -> str:
+        """Return the SHA-256 of everything that determines the outcome."""
+        return fingerprint([self._context_hash, rollout.candidate.prompt_hash, rollout.split, rollout.seed])
+
+    def _make(self, missing: Sequence[tuple[str, Rollout]]) -> dict[str, Outcome]:
+        """Run what is missing and record what was measured; return the failures."""
+        futures = {self._pool.submit(self._run, rollout): identity for identity, rollout in missing}
+        failed: dict[str, Outcome] = {}
+        in_a_row = 0
+        try:
+            for future in as_completed(futures):
+                outcome = self._keep(futures[future], future)
+                in_a_row = 0 if outcome.is_known else in_a_row + 1
+                if not outcome.is_known:
+                    failed[futures[future]] = outcome
+                if in_a_row >= PAUSE_AFTER_FAILURES:
+                    raise _outage(outcome, in_a_row, in_a_row)
+        except BaseException:
+            self._keep_what_is_in_flight(futures)
+            raise
+        return failed
+
+    def _keep(self, identity: str, future: Future[Outcome]) -> Outcome:
+        outcome = future.result()
+        if outcome.is_known and identity not in self._recorded:
+            self._record(identity, outcome)
+        return outcome
+
+    def _keep_what_is_in_flight(self, futures: Mapping[Future[Outcome], str]) -> None:
+        """Start nothing more, but record the calls that are already being paid for."""
+        for future in futures:
+            future.cancel()
+        for future, identity in futures.items():
+            if not future.cancelled():
+                with suppress(MiproWalkError):
+                    self._keep(identity, future)
+
+    def _record(self, identity: str, outcome: Outcome) -> None:
+        value = asdict(outcome)
+        self._ledger.record(self._job_id, "rollout", identity, value)
+        self._recorded[identity] = value
+
+
+class RecordedCompletions:
+    """Meta-model completions, numbered in the order in which the run asks for them."""
+
+    def __init__(self, ledger: Ledger, job_id: str, context_hash: str, complete: Complete) -> None:
+        self._ledger = ledger
+        self._job_id = job_id
+        self._context_hash = context_hash
+        self._complete = complete
+        self._recorded = ledger.recordings(job_id, "completion")
+        self._asked = 0
+
+    def __call__(self, messages: list[Message], temperature: float) -> str:
+        """Return the recorded text, or ask and record."""
+        identity = fingerprint([self._context_hash, self._asked, messages, temperature])
+        self._asked += 1
+        if identity not in self._recorded:
+            value = {"text": self._complete(messages, temperature)}
+            self._ledger.record(self._job_id, "completion", identity, value)
+            self._recorded[identity] = value
+        return str(self._recorded[identity]["text"])
+
+
+class RecordedStops:
+    """Decisions that depend on the clock, on money or on a person: made once, then replayed."""
+
+    def __init__(self, ledger: Ledger, job_id: str, inner: Stops) -> None:
+        self._ledger = ledger
+        self._job_id = job_id
+        self._inner = inner
+        self._recorded = ledger.recordings(job_id, "decision")
+        self._asked = 0
+
+    def check(self) -> str | None:
+        """Return the recorded answer, or ask and record."""
+        identity = str(self._asked)
+        self._asked += 1
+        if identity not in self._recorded:
+            value = {"reason": self._inner.check()}
+            self._ledger.record(self._job_id, "decision", identity, value)
+            self._recorded[identity] = value
+        reason: str | None = self._recorded[identity]["reason"]
+        return reason
+
+
+def _outage(outcome: Outcome, failed: int, asked: int) -> IncompleteError:
+    return IncompleteError(
+        f"{failed} of {asked} rollouts failed without a score; the last said: {outcome.reason}",
+        "Nothing is lost. Repair the cause, then resume: recorded rollouts are not paid again.",
+    )

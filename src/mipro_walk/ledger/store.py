@@ -1,0 +1,291 @@
+"""Reading and writing the ledger. Every write is one transaction, done before its result is used."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from mipro_walk.ledger import schema
+from mipro_walk.types import Event, Usage
+
+TERMINAL = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as the ledger holds it. Times are ISO 8601 in UTC."""
+
+    job_id: str
+    number: int
+    status: str
+    algorithm: str
+    config: Mapping[str, Any]
+    launch: Mapping[str, Any]
+    created_at: str
+    updated_at: str
+    started_at: str | None
+    finished_at: str | None
+    active_seconds: float
+    error: str | None
+    fix: str | None
+    stop_reason: str | None
+    best_score: float | None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a model. ``role`` is policy or meta; ``cost_usd`` is ``None`` when unknown."""
+
+    role: str
+    tag: str
+    attempt: int
+    provider: str
+    model: str
+    status: str
+    http_status: int | None
+    error: str | None
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    cost_usd: float | None
+    latency_seconds: float
+    started_at: str
+
+
+class Ledger:
+    """One open ledger. Safe to share between threads; writers wait for each other."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine: Engine = schema.open_engine(url)
+        self._write = threading.RLock()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    # ---- jobs
+
+    def create_job(
+        self,
+        config: Mapping[str, Any],
+        *,
+        algorithm: str,
+        launch: Mapping[str, Any],
+        request_hash: str,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Store a new queued job, or return the one that was stored with the same idempotency key."""
+        now = utc_now()
+        with self._write, self._engine.begin() as connection:
+            if idempotency_key:
+                found = connection.execute(
+                    select(schema.jobs).where(schema.jobs.c.idempotency_key == idempotency_key)
+                ).first()
+                if found is not None:
+                    return _job(found)
+            number = (connection.execute(select(func.max(schema.jobs.c.number))).scalar() or 0) + 1
+            job_id = f"pl_{secrets.token_hex(8)}"
+            connection.execute(
+                insert(schema.jobs).values(
+                    job_id=job_id,
+                    number=number,
+                    status="queued",
+                    algorithm=algorithm,
+                    config=dict(config),
+                    launch=dict(launch),
+                    idempotency_key=idempotency_key,
+                    request_hash=request_hash,
+                    created_at=now,
+                    updated_at=now,
+                )
+            )
+        found_job = self.job(job_id)
+        assert found_job is not None
+        return found_job
+
+    def job(self, job_id: str) -> Job | None:
+        """Return one job, or ``None``."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(schema.jobs).where(schema.jobs.c.job_id == job_id)).first()
+        return None if row is None else _job(row)
+
+    def request_hash(self, job_id: str) -> str:
+        """Return the hash of the body the job was submitted with."""
+        with self._engine.connect() as connection:
+            return str(
+                connection.execute(
+                    select(schema.jobs.c.request_hash).where(schema.jobs.c.job_id == job_id)
+                ).scalar_one()
+            )
+
+    def list_jobs(self) -> list[Job]:
+        """Return every job, newest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(schema.jobs).order_by(schema.jobs.c.number.desc())).all()
+        return [_job(row) for row in rows]
+
+    def update_job(self, job_id: str, **values: Any) -> None:
+        """Change columns of a job. ``updated_at`` always changes with them, even within a microsecond."""
+        with self._write, self._engine.begin() as connection:
+            before = connection.execute(
+                select(schema.jobs.c.updated_at).where(schema.jobs.c.job_id == job_id)
+            ).scalar_one()
+            now = utc_now()
+            values["updated_at"] = now if now > before else before + "+"
+            connection.execute(update(schema.jobs).where(schema.jobs.c.job_id == job_id).values(**values))
+
+    def documents(self, job_id: str) -> dict[str, Any] | None:
+        """Return the result documents by file name, or ``None`` if there are none yet."""
+        with self._engine.connect() as connection:
+            value = connection.execute(
+                select(schema.jobs.c.documents).where(schema.jobs.c.job_id == job_id)
+            ).scalar_one_or_none()
+        return value if value is None else dict(value)
+
+    # ---- recordings
+
+    def recordings(self, job_id: str, kind: str) -> dict[str, Any]:
+        """Return ``identity -> value`` of everything recorded of one kind."""
+        table = schema.recordings
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(table.c.identity, table.c.value).where(table.c.job_id == job_id, table.c.kind == kind)
+            ).all()
+        return {row.identity: row.value for row in rows}
+
+    def record(self, job_id: str, kind: str, identity: str, value: Mapping[str, Any]) -> None:
+        """Write one recording. What is recorded once is never changed."""
+        table = schema.recordings
+        with self._write, self._engine.begin() as connection:
+            connection.execute(
+                insert(table).values(
+                    job_id=job_id, kind=kind, identity=identity, value=dict(value), recorded_at=utc_now()
+                )
+            )
+
+    # ---- calls
+
+    def add_call(self, job_id: str, call: Attempt) -> None:
+        """Write one attempt at a model."""
+        values = {name: getattr(call, name) for name in call.__slots__}
+        with self._write, self._engine.begin() as connection:
+            connection.execute(insert(schema.calls).values(job_id=job_id, **values))
+
+    def usage(self, job_id: str) -> dict[str, Usage]:
+        """Return what a job has consumed so far, by role (policy, meta)."""
+        table = schema.calls
+        columns = (
+            table.c.role,
+            func.count().label("calls"),
+            func.sum(table.c.prompt_tokens).label("prompt"),
+            func.sum(table.c.completion_tokens).label("completion"),
+            func.sum(table.c.cost_usd).label("cost"),
+            func.count(table.c.cost_usd).label("priced"),
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*columns).where(table.c.job_id == job_id).group_by(table.c.role)).all()
+        usage = {"policy": Usage(), "meta": Usage()}
+        for row in rows:
+            cost = float(row.cost or 0.0) if row.priced == row.calls else None
+            usage[row.role] = Usage(row.calls, row.prompt or 0, row.completion or 0, cost)
+        return usage
+
+    # ---- events
+
+    def add_event(self, job_id: str, event: Event, ordinal: int | None = None) -> bool:
+        """Append an event with the next ``seq``; an ``ordinal`` that is there already is not stored again."""
+        table = schema.events
+        with self._write, self._engine.begin() as connection:
+            if ordinal is not None and self._has_ordinal(connection, job_id, ordinal):
+                return False
+            last = connection.execute(select(func.max(table.c.seq)).where(table.c.job_id == job_id)).scalar() or 0
+            connection.execute(
+                insert(table).values(
+                    job_id=job_id,
+                    seq=last + 1,
+                    ordinal=ordinal,
+                    type=event.type,
+                    message=event.message,
+                    level=event.level,
+                    data=dict(event.data),
+                    created_at=utc_now(),
+                )
+            )
+        return True
+
+    def events(self, job_id: str, since_seq: int = 0, limit: int = 200) -> list[dict[str, Any]]:
+        """Return events after ``since_seq`` (exclusive), ascending."""
+        table = schema.events
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(table)
+                .where(table.c.job_id == job_id, table.c.seq > since_seq)
+                .order_by(table.c.seq)
+                .limit(limit)
+            ).all()
+        return [
+            {
+                "seq": row.seq,
+                "type": row.type,
+                "message": row.message,
+                "level": row.level,
+                "data": row.data,
+                "created_at": row.created_at,
+                "job_id": job_id,
+            }
+            for row in rows
+        ]
+
+    @staticmethod
+    def _has_ordinal(connection: Any, job_id: str, ordinal: int) -> bool:
+        table = schema.events
+        query = select(table.c.seq).where(table.c.job_id == job_id, table.c.ordinal == ordinal)
+        return connection.execute(query).first() is not None
+
+    # ---- environment keys
+
+    def store_environment_key(self, name: str, ciphertext_b64: str) -> None:
+        """Keep a task app key, sealed."""
+        table = schema.environment_keys
+        values = {"ciphertext_b64": ciphertext_b64, "updated_at": utc_now()}
+        with self._write, self._engine.begin() as connection:
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(table).values(name=name, **values))
+            except IntegrityError:
+                connection.execute(update(table).where(table.c.name == name).values(**values))
+
+    def environment_key(self, name: str) -> str | None:
+        """Return a sealed task app key, or ``None``."""
+        table = schema.environment_keys
+        with self._engine.connect() as connection:
+            value = connection.execute(select(table.c.ciphertext_b64).where(table.c.name == name)).scalar()
+        return None if value is None else str(value)
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _job(row: Any) -> Job:
+    return Job(**{name: getattr(row, name) for name in Job.__slots__})
+
+
+def total_cost(usage: Mapping[str, Usage]) -> float | None:
+    """Return the dollars of all roles together; ``None`` if a price is unknown."""
+    costs: Sequence[float | None] = [part.cost_usd for part in usage.values()]
+    return None if any(cost is None for cost in costs) else float(sum(cost or 0.0 for cost in costs))
