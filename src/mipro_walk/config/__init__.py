@@ -1,0 +1,18 @@
+"""Configuration: a TOML file or a submitted body in, a checked `RunConfig` out."""
+
+from mipro_walk.config.loading import load_config
+from mipro_walk.config.models import PolicyConfig, Pool, Pools, RunConfig
+from mipro_walk.config.parsing import parse_config
+from mipro_walk.config.profiles import PROFILES, Profile, get_profile
+
+__all__ = [
+    "PROFILES",
+    "PolicyConfig",
+    "Pool",
+    "Pools",
+    "Profile",
+    "RunConfig",
+    "get_profile",
+    "load_config",
+    "parse_config",
+]

@@ -1,0 +1,116 @@
+"""Collects everything that is wrong with a configuration, in words a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from mipro_walk.errors import ConfigError
+
+MAX_SHOWN = 60
+"""Characters of a refused value that are repeated in a message."""
+
+
+@dataclass
+class Problems:
+    """Problems found so far.
+
+    Attributes:
+        origin: what was read, for the headline: a file's path, ``request body``.
+        lines: line numbers by dotted key, where known.
+    """
+
+    origin: str
+    lines: Mapping[str, int] = field(default_factory=dict)
+    _found: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, where: str, text: str) -> None:
+        """Note a problem with the dotted key ``where``."""
+        self._found.append((self.line(where) or 0, text))
+
+    def unknown(self, table: str, key: str, known: Iterable[str], elsewhere: str | None = None) -> None:
+        """Note a key that means nothing in ``table``, with the nearest one that does. Its value is not repeated."""
+        place = f"[{table}]" if table else "the top level"
+        hint = f" It belongs in [{elsewhere}]." if elsewhere else _did_you_mean(key, known)
+        where = f"{table}.{key}".lstrip(".")
+        self.add(where, f"Unknown key {show(key)} in {place}{self.at(where)}.{hint}")
+
+    def line(self, where: str) -> int | None:
+        """Return the line of the key, else of the nearest table around it."""
+        while where:
+            if where in self.lines:
+                return self.lines[where]
+            where = where.rpartition(".")[0]
+        return None
+
+    def at(self, where: str) -> str:
+        """Return ``" (line 12)"`` or nothing."""
+        line = self.line(where)
+        return f" (line {line})" if line else ""
+
+    def raise_if_any(self) -> None:
+        """Raise everything at once, in the order of the file.
+
+        Raises:
+            ConfigError: at least one problem was found.
+        """
+        if not self._found:
+            return
+        texts = [text for _, text in sorted(self._found, key=lambda item: item[0])]
+        count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
+        headline = f"{self.origin}: {count} in the configuration."
+        raise ConfigError("\n".join([headline, *(f"- {text}" for text in texts)]), FIX, problems=texts)
+
+
+FIX = "Correct these keys; docs/configuration.md lists every key with its range."
+
+
+def show(value: object) -> str:
+    """Return ``value`` as a short printable text; control characters come out escaped."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an int of many thousand digits, a bottomless list
+        return f"a {type(value).__name__} too large to show"
+    if isinstance(value, bool):
+        text = text.lower()
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def allowed(info: FieldInfo) -> str:
+    """Return in words what a key accepts, such as ``a whole number from 1 to 50``."""
+    kind = plain_type(info.annotation)
+    if get_origin(kind) is Literal:
+        choices = [f'"{choice}"' for choice in get_args(kind)]
+        return choices[0] if len(choices) == 1 else "one of " + ", ".join(choices)
+    if kind is bool:
+        return "true or false"
+    if kind is int:
+        return "a whole number" + _range(info)
+    if kind is float:
+        return "a number" + _range(info)
+    if kind is str:
+        return "text without control characters, not empty and not overlong"
+    return "a list of seeds (whole numbers) or { start, end } ranges"
+
+
+def plain_type(annotation: Any) -> Any:
+    """Return the type without ``| None`` and without annotations."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
+    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+
+
+def _range(info: FieldInfo) -> str:
+    limits = {name: getattr(m, name) for m in info.metadata for name in ("ge", "gt", "le") if hasattr(m, name)}
+    low = f" from {limits['ge']}" if "ge" in limits else f" above {limits['gt']}" if "gt" in limits else ""
+    return low + (f" to {limits['le']}" if "le" in limits else "")
+
+
+def _did_you_mean(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key[:100], list(known), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,70 @@
+"""Where a key may be written besides its own place, and which published keys are accepted without effect.
+
+The published ``synth-ai`` 0.3.1 client sends every default of its own models along, so its names must pass here
+even where this version does something else. A table is named by its TOML name; ``""`` is the top of the file.
+"""
+
+from __future__ import annotations
+
+from mipro_walk.config.sections import SECTIONS
+
+TOP, ROOT = "", "prompt_learning"
+POLICY, MIPRO, TERMINATION = f"{ROOT}.policy", f"{ROOT}.mipro", f"{ROOT}.termination_config"
+
+Place = tuple[str, str]
+"""A section and a key in it."""
+
+_POOLS = ("bootstrap_train_seeds", "online_pool", "test_pool", "val_seeds")
+_LIMITS = {"max_rollouts": "budget", "max_spend_usd": "max_cost_usd", "max_wall_clock_seconds": "max_time_seconds"}
+
+ROUTES: dict[str, dict[str, Place]] = {
+    table: {key: (table, key) for key in section.model_fields} for table, section in SECTIONS.items()
+}
+"""For each table, the keys that may be written there and the place each one means."""
+ROUTES[TOP] = {"results_folder": (ROOT, "results_folder")}
+ROUTES[ROOT] |= {"task_app_api_key": (ROOT, "task_app_api_key")} | {key: (MIPRO, key) for key in _POOLS}
+ROUTES[MIPRO] |= {key: (TERMINATION, key) for key in SECTIONS[TERMINATION].model_fields}
+ROUTES[MIPRO] |= {alias: (TERMINATION, key) for alias, key in _LIMITS.items()}
+ROUTES[MIPRO] |= {"batch_size": (MIPRO, "minibatch_size")}
+ROUTES[MIPRO] |= {key: (ROOT, key) for key in ("task_app_url", "task_app_id", "task_app_api_key")}
+ROUTES[TERMINATION] |= {alias: (TERMINATION, key) for alias, key in _LIMITS.items()}
+ROUTES[TERMINATION] |= {"batch_size": (MIPRO, "minibatch_size")}
+
+SUBTABLES = {TOP: (ROOT,), ROOT: ("policy", "mipro", "termination_config", "env_config", "initial_prompt")}
+"""Tables inside tables that are read."""
+
+CLIENT_DEFAULTS: dict[Place, object] = {(MIPRO, "batch_size"): 32}
+"""Values the client writes unasked beside our own key: in a submitted body they contradict nothing."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+IGNORED: dict[str, frozenset[str]] = {
+    TOP: frozenset({"display"}),
+    ROOT: _words(
+        "judge verifier proxy_models gepa env_name seeds train_seeds evaluation_seeds reference_pool "
+        "results_file spec_path metaprompt max_concurrent policy_config"
+    ),
+    POLICY: _words("policy_name policy_id max_tokens top_p context_override structured_config"),
+    MIPRO: _words(
+        "num_evaluations_per_iteration env_name env_config meta_model_inference_url few_shot_score_threshold "
+        "results_file max_total_tokens policy_config meta modules stages seeds proposer_effort "
+        "proposer_output_tokens max_token_limit max_rollout_spend_usd max_proposal_spend_usd token_counting_model "
+        "enforce_token_limit min_bootstrap_demos strict_bootstrap tpe demo grounding meta_update instructions judge "
+        "proxy_models adaptive_pool spec metaprompt reference_pool max_demo_set_size max_demo_sets "
+        "max_instruction_sets full_eval_every_k instructions_per_batch max_instructions duplicate_retry_limit "
+        "parallel_risk max_parallel_trials"
+    ),
+    TERMINATION: _words("max_tokens max_token_limit max_trials max_category_costs_usd"),
+}
+"""Published keys that are accepted, listed in `RunConfig.ignored` and otherwise left alone."""
+IGNORED_PREFIXES: dict[str, str] = {MIPRO: "spec_"}
+
+_HOSTS = "The backend chooses the address, because keys are bound to hosts. "
+REFUSED: dict[Place, str] = {
+    (POLICY, "inference_url"): _HOSTS + 'For a server of your own set provider = "custom" and base_url.',
+    (POLICY, "api_base"): _HOSTS + 'For a server of your own set provider = "custom" and base_url.',
+    (POLICY, "api_key"): "Keys stay out of configurations: set OPENAI_API_KEY, GROQ_API_KEY or MIPRO_WALK_API_KEY.",
+}

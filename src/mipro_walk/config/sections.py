@@ -1,0 +1,210 @@
+"""Every key of the TOML form, with its type, range, default and explanation: the one reference.
+
+These models check what people and clients write; the comments of a generated file and the tables of
+``docs/configuration.md`` come from them too (``writing.py``, ``reference.py``). Values are strict: ``true`` is
+not a number, ``10.0`` is not a whole number, NaN and infinity are nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+MAX_SEEDS = 10_000
+"""Most seeds in one pool; far above what a run pays for."""
+MAX_SEED = 10_000_000
+MAX_BASELINE_LENGTH = 20_000
+DAYS_30 = 30 * 24 * 3600
+
+Provider = Literal["local", "openai", "groq", "custom"]
+OutputMode = Literal["structured", "tool_calls", "text"]
+ProposerName = Literal["meta-model", "built-in", "both"]
+
+
+def is_whole_number(value: object) -> bool:
+    """Tell whether ``value`` is an int and not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def expand_seeds(value: object) -> tuple[int, ...]:
+    """Return a list of seeds and ``{start, end}`` ranges (end exclusive) as plain seeds, in the order given.
+
+    Raises:
+        ValueError: not such a list, empty, too long, out of range, or a seed given twice.
+    """
+    items = value if isinstance(value, (list, tuple)) else [value] if isinstance(value, dict) else None
+    if items is None:
+        raise ValueError("must be a list of seeds, such as [0, 1, 2] or [{ start = 0, end = 50 }]")
+    seeds: list[int] = []
+    for item in items:
+        seeds.extend(_one_item(item, room=MAX_SEEDS - len(seeds)))
+    if not seeds:
+        raise ValueError("must hold at least one seed")
+    if len(set(seeds)) != len(seeds):
+        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1}) if len(seeds) <= 1000 else []
+        raise ValueError("holds a seed twice" + (f": {_few(twice)}" if twice else ""))
+    return tuple(seeds)
+
+
+def _one_item(item: object, room: int) -> range:
+    start: Any
+    end: Any
+    if is_whole_number(item):
+        start, end = item, item + 1  # type: ignore[operator]
+    elif isinstance(item, dict) and set(item) == {"start", "end"} and all(map(is_whole_number, item.values())):
+        start, end = item["start"], item["end"]
+    else:
+        raise ValueError("must hold whole numbers or { start = 0, end = 50 } ranges only")
+    if not 0 <= start < end <= MAX_SEED + 1:
+        raise ValueError(f"seeds must lie in 0 to {MAX_SEED}, and the end of a range after its start")
+    if end - start > room:
+        raise ValueError(f"holds more than {MAX_SEEDS} seeds")
+    return range(start, end)
+
+
+def _few(seeds: list[int]) -> str:
+    return ", ".join(map(str, seeds[:5])) + (", …" if len(seeds) > 5 else "")
+
+
+Seeds = Annotated[tuple[int, ...], BeforeValidator(expand_seeds)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Url = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PromptLearning(_Section):
+    """`[prompt_learning]`"""
+
+    algorithm: Literal["mipro"] = Field("mipro", description="The search method; this version has MIPRO.")
+    task_app_url: Url = Field("http://127.0.0.1:8002", description="Where the task app listens.")
+    task_app_id: Name | None = Field(None, description="Name of the task app, for your records.")
+    results_folder: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
+        "results", description="Where the result files go, relative to this file."
+    )
+
+
+class Policy(_Section):
+    """`[prompt_learning.policy]`: the model that answers the task."""
+
+    inference_mode: Literal["synth_hosted"] = Field(
+        "synth_hosted", description="Calls go through the backend; published clients insist on this line."
+    )
+    provider: Provider = Field(
+        "local", description="Who serves the model; local needs no key, custom is any OpenAI-compatible server."
+    )
+    model: Name | None = Field(
+        None,
+        description="The model's name at its provider.",
+        json_schema_extra={"default": "smollm2-135m-instruct (local), gpt-4o-mini (openai), "
+                           "llama-3.1-8b-instant (groq)"},
+    )  # fmt: skip
+    base_url: Url | None = Field(
+        None,
+        description="Base URL of a custom server; beyond this machine only if MIPRO_WALK_BASE_URL says the same.",
+    )
+    temperature: float = Field(0.0, ge=0, le=2, description="0 asks for the likeliest answer every time.")
+    max_completion_tokens: int = Field(64, ge=1, le=100_000, description="Longest answer, in tokens.")
+    output_mode: OutputMode | None = Field(
+        None,
+        description="How the answer is asked for: JSON by schema, a tool call, or plain text.",
+        json_schema_extra={"default": "structured (local), else tool_calls"},
+    )
+
+
+class Mipro(_Section):
+    """`[prompt_learning.mipro]`: the search."""
+
+    num_iterations: int = Field(10, ge=1, le=1000, description="Trials of the TPE search.")
+    top_k: int = Field(2, ge=1, le=50, description="Leading candidates that get more rows before one is chosen.")
+    minibatch_size: int = Field(
+        0, ge=0, le=100_000, description="Rows that score one trial; 0 lets the plan divide the budget."
+    )
+    sampler: Literal["tpe", "random"] = Field(
+        "tpe", description="tpe learns from earlier trials; random is for comparison."
+    )
+    rng_seed: int = Field(0, ge=0, le=2**31 - 1, description="Same seed, same choices. 0 is a seed like any other.")
+    num_bootstrap_seeds: int = Field(3, ge=0, le=100, description="Bootstrap rounds, each asking for new instructions.")
+    num_instructions_per_module: int = Field(4, ge=1, le=50, description="Instructions asked for in each round.")
+    proposer: ProposerName | None = Field(
+        None,
+        description="Who writes instructions: the meta-model, a built-in set of patterns, or both.",
+        json_schema_extra={"default": "both for a local meta-model, else meta-model"},
+    )
+    meta_model: Name | None = Field(
+        None, description="The model that writes instructions.", json_schema_extra={"default": "the policy model"}
+    )
+    meta_model_provider: Provider | None = Field(
+        None, description="Who serves the meta-model.", json_schema_extra={"default": "the policy provider"}
+    )
+    optimize_instructions: bool = Field(True, description="Search over instructions; false keeps the first one.")
+    num_demos: int = Field(2, ge=0, le=200, description="Demonstrations (solved examples) in a prompt; 0 means none.")
+    num_demo_sets: int = Field(
+        8, ge=1, le=500, description="Demonstration sets to choose between, the empty one included."
+    )
+    optimize_demos: bool = Field(True, description="Search over demonstration sets; false means no demonstrations.")
+    bootstrap_train_seeds: Seeds | None = Field(
+        None,
+        description="Train rows for demonstrations and proposals.",
+        json_schema_extra={"default": "all, at most 500"},
+    )
+    train_split: Name | None = Field(
+        None, description="Split that bootstrap_train_seeds counts in.", json_schema_extra={"default": "train"}
+    )
+    online_pool: Seeds | None = Field(
+        None, description="Val rows that score the trials.", json_schema_extra={"default": "all, at most 500"}
+    )
+    val_seeds: Seeds | None = Field(
+        None, description="Read as online_pool where that key is missing.", json_schema_extra={"default": "none"}
+    )
+    val_split: Name | None = Field(
+        None, description="Split that online_pool counts in.", json_schema_extra={"default": "val"}
+    )
+    test_pool: Seeds | None = Field(
+        None,
+        description="Test rows, used once at the end.",
+        json_schema_extra={"default": "the first test_size rows"},
+    )
+    test_split: Name | None = Field(
+        None, description="Split that test_pool counts in.", json_schema_extra={"default": "test"}
+    )
+    test_size: int = Field(
+        100, ge=0, le=100_000, description="Rows of the final test, paid beside the budget; 0 leaves it out."
+    )
+    max_unknown_fraction: float = Field(
+        0.25, ge=0, le=1, description="A trial with a larger share of failed calls does not count."
+    )
+    max_concurrent: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Rollouts at the same time.",
+        json_schema_extra={"default": "2 (local), else 8"},
+    )
+    call_timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Longest wait for one model call.")
+    max_retries: int = Field(4, ge=0, le=20, description="Further tries of a failed call.")
+
+
+class Termination(_Section):
+    """`[prompt_learning.termination_config]`: what ends the search."""
+
+    budget: int = Field(100, ge=1, le=1_000_000, description="Most rollouts of bootstrap and search together.")
+    max_time_seconds: float = Field(
+        1800.0, gt=0, le=DAYS_30, description="Longest time for bootstrap and search, in seconds."
+    )
+    target_score: float = Field(0.95, gt=0, le=1, description="Good enough: the search stops at this score.")
+    max_cost_usd: float | None = Field(
+        None, gt=0, le=1_000_000, description="Hard cap on money, in US dollars.", json_schema_extra={"default": "none"}
+    )
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    "prompt_learning": PromptLearning,
+    "prompt_learning.policy": Policy,
+    "prompt_learning.mipro": Mipro,
+    "prompt_learning.termination_config": Termination,
+}
+"""The checked tables by their TOML name. ``env_config`` and ``initial_prompt`` are free tables (``tables.py``)."""
