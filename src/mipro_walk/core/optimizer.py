@@ -58,8 +58,9 @@ def optimize(
         run.report(trials)
     emit(events.search_stopped(reason, run.spent))
 
-    winner_key = run.choose_winner(board)
+    finalists = run.rank_finalists(board)
+    winner_key = finalists[0].key if finalists else BASELINE
     test = None if reason == evaluation.CANCELLED else run.final_test(space, winner_key)
     return OptimizationResult(
-        plan, space, trials, board, winner_key, test, reason, run.spent, run.refused, run.evidence
+        plan, space, trials, board, finalists, winner_key, test, reason, run.spent, run.refused, run.evidence
     )

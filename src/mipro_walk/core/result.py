@@ -9,7 +9,7 @@ from typing import Any
 
 from mipro_walk.core.bootstrap import Evidence
 from mipro_walk.core.plan import Plan
-from mipro_walk.core.scoreboard import Scoreboard
+from mipro_walk.core.scoreboard import Entry, Scoreboard
 from mipro_walk.core.search_space import BASELINE, SearchSpace
 from mipro_walk.core.statistics import PairedComparison
 from mipro_walk.types import Candidate, Outcome
@@ -70,12 +70,16 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class OptimizationResult:
-    """Everything a run found. ``recommended`` is the baseline unless the winner is proven better."""
+    """Everything a run found. ``recommended`` is the baseline unless the winner is proven better.
+
+    ``finalists`` are in their final order, the winner first.
+    """
 
     plan: Plan
     space: SearchSpace
     trials: Sequence[TrialRecord]
     board: Scoreboard
+    finalists: tuple[Entry, ...]
     winner_key: tuple[int, int]
     test: TestResult | None
     stop_reason: str

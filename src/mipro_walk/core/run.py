@@ -177,11 +177,9 @@ class Run:
 
     # ---- finalists and final test
 
-    def choose_winner(self, board: Scoreboard) -> tuple[int, int]:
+    def rank_finalists(self, board: Scoreboard) -> tuple[Entry, ...]:
         """Bring the best ``top_k`` to more rows with what is left of the budget; the best on common rows wins."""
         finalists = board.ranking()[: self.settings.top_k]
-        if not finalists:
-            return BASELINE
         affordable = max(0, self.plan.budget - self.spent)
         goal = _reachable_rows([len(e.outcomes) for e in finalists], affordable, len(board.order))
         if self._outside_reason is None and len(finalists) > 1:
@@ -191,7 +189,7 @@ class Run:
         ranked = sorted(finalists, key=lambda e: (-common[e.key][0], -board.estimate(e), e.key))
         for rank, entry in enumerate(ranked, start=1):
             self.emit(events.finalist(rank, entry, *common[entry.key]))
-        return ranked[0].key
+        return tuple(ranked)
 
     def final_test(self, space: SearchSpace, winner_key: tuple[int, int]) -> TestResult | None:
         """Score baseline and winner on the same test rows. Paid beside the budget, once."""
@@ -252,7 +250,7 @@ def _cannot_catch_up(entry: Entry, leader: Entry, rows_left: int) -> bool:
 
 def _reachable_rows(have: Sequence[int], affordable: int, rows: int) -> int:
     """Return the largest number of rows that all finalists can be brought to for ``affordable`` rollouts."""
-    goal = max(have)
+    goal = max(have, default=0)
     while goal < rows and sum(max(0, goal + 1 - n) for n in have) <= affordable:
         goal += 1
-    return goal if sum(goal - n for n in have) <= affordable else min(have)
+    return goal if sum(goal - n for n in have) <= affordable else min(have, default=0)

@@ -54,7 +54,7 @@ class Scoreboard:
 
     def next_seeds(self, entry: Entry, count: int) -> list[int]:
         """Return the next ``count`` rows of the common order that this candidate has not answered."""
-        return [seed for seed in self.order if seed not in entry.outcomes][:count]
+        return [seed for seed in self.order if seed not in entry.outcomes][: max(0, count)]
 
     def has_rows_left(self, key: tuple[int, int]) -> bool:
         """Whether a candidate has rows that it has not answered."""

@@ -6,7 +6,7 @@ from its start each time; it cannot tell a recorded answer from a new one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,6 +24,9 @@ PAUSE_UNKNOWN_SHARE = 0.5
 """A batch of which more than this share is unknown pauses the run: it says nothing about the candidate."""
 
 
+OnOutcome = Callable[[Outcome, bool], None]
+
+
 class RolloutRunner(Protocol):
     """Makes one rollout for real; safe to call from several threads. A failure is an outcome without a score."""
 
@@ -39,17 +42,26 @@ class RecordedEvaluator:
     is kept; if too many are unknown the run pauses instead, and resuming tries those rollouts again.
     """
 
-    def __init__(self, ledger: Ledger, job_id: str, context_hash: str, run: RolloutRunner, max_concurrent: int) -> None:
-        """``context_hash`` covers all that determines an outcome beside prompt and row: model, data, parameters."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        job_id: str,
+        context_hash: str,
+        run: RolloutRunner,
+        max_concurrent: int,
+        on_outcome: OnOutcome = lambda _outcome, _made: None,
+    ) -> None:
+        """``context_hash`` covers all that determines an outcome beside prompt and row: model, data, parameters.
+
+        ``on_outcome`` hears of each outcome, and whether it was made now.
+        """
         self._ledger = ledger
         self._job_id = job_id
         self._context_hash = context_hash
         self._run = run
         self._pool = ThreadPoolExecutor(max_workers=max(1, max_concurrent), thread_name_prefix="rollout")
         self._recorded = ledger.recordings(job_id, "rollout")
-        self.done = 0
-        self.reused = 0
-        self.unknown = 0
+        self._on_outcome = on_outcome
 
     def close(self) -> None:
         """Let the calls in flight end, start no others."""
@@ -64,10 +76,9 @@ class RecordedEvaluator:
             raise _outage(next(iter(failed.values())), len(failed), len(rollouts))
         for identity, outcome in failed.items():
             self._record(identity, outcome)
-        self.done += len(rollouts)
-        self.reused += len(rollouts) - len(missing)
         outcomes = [Outcome(**self._recorded[identity]) for identity in identities]
-        self.unknown += sum(not outcome.is_known for outcome in outcomes)
+        for index in sorted(set(range(len(rollouts))) - set(missing)):
+            self._on_outcome(outcomes[index], False)
         return outcomes
 
     def identity(self, rollout: Rollout) -> str:
@@ -111,6 +122,7 @@ class RecordedEvaluator:
         value = asdict(outcome)
         self._ledger.record(self._job_id, "rollout", identity, value)
         self._recorded[identity] = value
+        self._on_outcome(outcome, True)
 
 
 class RecordedCompletions:

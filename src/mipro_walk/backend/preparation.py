@@ -1,0 +1,146 @@
+"""What a job needs before it can run: keys, endpoints, the local model, gateways, its world."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import Any
+
+from mipro_walk.backend.interceptor import Interceptor
+from mipro_walk.backend.keys import KeyBox
+from mipro_walk.backend.local_model import LocalModel
+from mipro_walk.backend.progress import Progress
+from mipro_walk.backend.settings import BackendSettings
+from mipro_walk.backend.stops import LiveStops, Wishes
+from mipro_walk.backend.world import TaskAppWorld
+from mipro_walk.clients.chat import Attempt as GatewayAttempt
+from mipro_walk.clients.chat import ChatGateway, Endpoint, endpoint_for
+from mipro_walk.clients.http import is_loopback
+from mipro_walk.clients.task_app import TaskAppClient
+from mipro_walk.config import RunConfig, parse_config
+from mipro_walk.errors import ConfigError
+from mipro_walk.execution import JobContext, execute
+from mipro_walk.ledger import Attempt, Job, Ledger
+from mipro_walk.ledger.store import total_cost
+
+
+class JobPreparation:
+    """Builds each job's surroundings and runs it in them; keeps the local model for the next one."""
+
+    def __init__(self, settings: BackendSettings, ledger: Ledger, box: KeyBox, interceptor: Interceptor) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._box = box
+        self._interceptor = interceptor
+        self._local_model = LocalModel(settings.home, settings.model_path)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._base_url = ""
+
+    def start(self, loop: asyncio.AbstractEventLoop, base_url: str) -> None:
+        """Remember where gateways run and where the interceptor is reached."""
+        self._loop = loop
+        self._base_url = base_url
+
+    def close(self) -> None:
+        """Stop what was started for jobs."""
+        self._local_model.stop()
+
+    def run(self, job: Job, wishes: Wishes, progress: Progress) -> dict[str, Any]:
+        """Run one job to its end. Raises what :func:`~mipro_walk.execution.execute` raises."""
+        config = parse_config(job.config, origin=f"job {job.job_id}")
+        with ExitStack() as stack:
+            world = self._world(job, config, wishes, stack)
+            context = JobContext(
+                ledger=self._ledger,
+                job=job,
+                config=config,
+                stops=self._stops(job, config, wishes, progress),
+                see=progress.see,
+                on_outcome=progress.count,
+                elapsed_seconds=lambda: progress.elapsed_seconds,
+                progress=progress.as_dict,
+            )
+            return execute(context, world)
+
+    def _world(self, job: Job, config: RunConfig, wishes: Wishes, stack: ExitStack) -> TaskAppWorld:
+        if not self._settings.allow_remote_task_apps and not is_loopback(config.task_app_url):
+            raise ConfigError(
+                f"The task app {config.task_app_url} is not on this machine.",
+                "Start the backend with --allow-remote-task-apps if you trust it.",
+            )
+        notes: list[str] = []
+        policy = self._gateway(job, "policy", config.policy.provider, config.policy.model, config, notes, stack)
+        meta = self._gateway(job, "meta", config.meta_model_provider, config.meta_model, config, notes, stack)
+        key = self._box.open(str(job.launch["task_app_key_sealed"]))
+        task_app = TaskAppClient(config.task_app_url, key, rollout_timeout_seconds=policy.deadline_seconds + 10.0)
+        stack.callback(task_app.close)
+        return TaskAppWorld(
+            config=config,
+            task_app=task_app,
+            interceptor=self._interceptor,
+            interceptor_url=f"{self._base_url}/api/interceptor/v1",
+            policy=policy,
+            meta=meta,
+            wishes=wishes,
+            notes=notes,
+        )
+
+    def _gateway(
+        self, job: Job, role: str, provider: str, model: str, config: RunConfig, notes: list[str], stack: ExitStack
+    ) -> ChatGateway:
+        assert self._loop is not None
+        asked = f"{provider}/{model}"
+        if used := self._settings.model_map.get(asked):
+            notes.append(f"The {role} model {asked} is mapped to {used} on this backend")
+            provider, _, model = used.partition("/")
+        endpoint = self._endpoint(provider, model, config)
+        gateway = ChatGateway(
+            endpoint,
+            max_concurrent=config.max_concurrent,
+            call_timeout_seconds=config.call_timeout_seconds,
+            max_retries=config.max_retries,
+            on_attempt=lambda attempt: self._ledger.add_call(job.job_id, to_ledger(role, attempt)),
+            loop=self._loop,
+        )
+        stack.callback(gateway.close_sync)
+        return gateway
+
+    def _endpoint(self, provider: str, model: str, config: RunConfig) -> Endpoint:
+        if provider == "local":
+            return self._local_model.endpoint(model)
+        return endpoint_for(provider, model, self._settings.environ, base_url=config.policy.base_url)
+
+    def _stops(self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress) -> LiveStops:
+        def spent() -> tuple[float | None, int]:
+            usage = self._ledger.usage(job.job_id)
+            return total_cost(usage), usage["policy"].calls
+
+        settings = config.settings
+        return LiveStops(
+            wishes=wishes,
+            elapsed_seconds=lambda: progress.elapsed_seconds,
+            spent_usd=spent,
+            max_time_seconds=settings.max_time_seconds,
+            max_cost_usd=settings.max_cost_usd,
+            test_rollouts=2 * settings.test_size,
+        )
+
+
+def to_ledger(role: str, attempt: GatewayAttempt) -> Attempt:
+    """Return a gateway's attempt as the ledger keeps it."""
+    return Attempt(
+        role=role,
+        tag=attempt.tag,
+        attempt=attempt.number,
+        provider=attempt.provider,
+        model=attempt.model_answered or attempt.model_asked,
+        status=attempt.status,
+        http_status=attempt.http_status,
+        error=attempt.error,
+        prompt_tokens=attempt.prompt_tokens,
+        completion_tokens=attempt.completion_tokens,
+        cached_tokens=attempt.cached_tokens,
+        cost_usd=attempt.cost_usd,
+        latency_seconds=attempt.latency_seconds,
+        started_at=attempt.started_at,
+    )

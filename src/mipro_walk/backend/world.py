@@ -1,0 +1,168 @@
+"""The world of backend jobs: a task app over HTTP, whose model calls pass through our interceptor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mipro_walk.backend.interceptor import Interceptor, RolloutPolicy
+from mipro_walk.backend.stops import Wishes
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
+from mipro_walk.config import Pool, RunConfig
+from mipro_walk.errors import ConfigError
+from mipro_walk.types import Outcome, Rollout, Split, Task, fingerprint
+
+MAX_POOL_ROWS = 500
+"""Rows taken from a split when the config names no seeds."""
+
+
+@dataclass
+class TaskAppWorld:
+    """One job's task app, gateways and interceptor."""
+
+    config: RunConfig
+    task_app: TaskAppClient
+    interceptor: Interceptor
+    interceptor_url: str
+    policy: ChatGateway
+    meta: ChatGateway
+    wishes: Wishes
+    notes: list[str]
+    _info: TaskAppInfo | None = None
+    _instruction: str = ""
+    _splits: Mapping[Split, str] | None = None
+
+    def load_task(self) -> Task:
+        """Ask the task app what it is about and for the rows of the three pools."""
+        config = self.config
+        info = self._info = self.task_app.info(config.env_config)
+        self._instruction = config.baseline_instruction or info.instruction
+        if not self._instruction:
+            raise ConfigError(
+                "The task app gives no baseline instruction.",
+                "Give one in [prompt_learning.initial_prompt], or let /task_info answer prompt.instruction.",
+            )
+        pools: dict[Split, Pool] = {"train": config.pools.train, "val": config.pools.val, "test": config.pools.test}
+        self._splits = {name: pool.split or info.default_split for name, pool in pools.items()}
+        settings = config.settings
+        limits = {"train": MAX_POOL_ROWS, "val": MAX_POOL_ROWS, "test": settings.test_size}
+        rows = {
+            name: self.task_app.rows(self._splits[name], self._seeds(info, name, pool, limits[name]), config.env_config)
+            for name, pool in pools.items()
+        }
+        return Task(
+            name=info.task_app_id,
+            description=info.description or info.name,
+            instruction=self._instruction,
+            train=rows["train"],
+            val=rows["val"],
+            test=rows["test"],
+            labels=info.labels,
+            dataset_hash=fingerprint(
+                [info.dataset_hash, {n: [[r.seed, r.query, r.label] for r in rows[n]] for n in rows}]
+            ),
+        )
+
+    def source(self) -> str:
+        """Return what the task app says of its data."""
+        return self._info.source if self._info else "unknown"
+
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what identifies both models."""
+        policy = self.config.policy
+        return {
+            "policy": {
+                "provider": self.policy.endpoint.provider,
+                "model": self.policy.endpoint.model,
+                "temperature": policy.temperature,
+                "max_completion_tokens": policy.max_completion_tokens,
+                "output_mode": policy.output_mode,
+            },
+            "meta": {"provider": self.meta.endpoint.provider, "model": self.meta.endpoint.model},
+        }
+
+    def notices(self) -> list[str]:
+        """Return what was noted when the job was prepared, and the data source."""
+        return [*self.notes, f"Data: {self.source()}"]
+
+    def run_rollout(self, rollout: Rollout) -> Outcome:
+        """Open a trial at the interceptor, let the task app ask through it, and read its answer."""
+        self.wishes.raise_if_paused()
+        policy = self.config.policy
+        trial_id = self.interceptor.open(
+            rollout.candidate,
+            self._instruction,
+            self.policy,
+            RolloutPolicy(policy.temperature, policy.max_completion_tokens),
+        )
+        try:
+            outcome = self.task_app.rollout(self._rollout_body(rollout, trial_id))
+        finally:
+            trace = self.interceptor.close(trial_id)
+        if trace is not None and trace.failure is not None:
+            # Whatever score the app made of a call that failed, it measured nothing.
+            return Outcome(None, None, f"the model call failed: {trace.failure.reason}")
+        return outcome
+
+    def complete(self, messages: list[dict[str, Any]], temperature: float) -> str:
+        """Ask the meta-model for text."""
+        self.wishes.raise_if_paused()
+        return ask_for_text(self.meta, messages, temperature)
+
+    def _seeds(self, info: TaskAppInfo, name: Split, pool: Pool, limit: int) -> list[int]:
+        if pool.seeds is not None:
+            return list(pool.seeds)
+        assert self._splits is not None
+        split = self._splits[name]
+        if split not in info.split_rows:
+            raise ConfigError(
+                f"The task app does not say how many rows its split {split!r} has.",
+                "Name the seeds: bootstrap_train_seeds, online_pool, test_pool.",
+            )
+        return list(range(min(limit, info.split_rows[split])))
+
+    def _rollout_body(self, rollout: Rollout, trial_id: str) -> dict[str, Any]:
+        """Return the request; the prompt goes both ways, by the interceptor's URL and as a template."""
+        assert self._splits is not None
+        policy = self.config.policy
+        split = self._splits[rollout.split]
+        return {
+            "run_id": trial_id,
+            "mode": "eval",
+            "ops": ["policy"],
+            "env": {
+                "env_name": self.config.task_app_id or "",
+                "seed": rollout.seed,
+                "config": {**self.config.env_config, "split": split, "pool": split},
+            },
+            "policy": {
+                "policy_name": "mipro-walk",
+                "output_mode": policy.output_mode,
+                "config": {
+                    "inference_url": f"{self.interceptor_url}/{trial_id}?cid=trace_{trial_id}",
+                    "model": self.policy.endpoint.model,
+                    "provider": self.policy.endpoint.provider,
+                    "temperature": policy.temperature,
+                    "max_completion_tokens": policy.max_completion_tokens,
+                    "trace_correlation_id": f"trace_{trial_id}",
+                    "timeout_seconds": self.policy.deadline_seconds + 5.0,
+                },
+            },
+        }
+
+
+def ask_for_text(
+    gateway: ChatGateway, messages: list[dict[str, Any]], temperature: float, max_tokens: int = 400
+) -> str:
+    """Return the text of one completion; an answer without text is empty."""
+    body = {
+        "model": gateway.endpoint.model,
+        "messages": messages,
+        "temperature": temperature,
+        "max_completion_tokens": max_tokens,
+    }
+    completion = gateway.complete_sync(body)
+    content = completion["choices"][0]["message"].get("content")
+    return content if isinstance(content, str) else ""

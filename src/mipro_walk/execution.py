@@ -1,0 +1,277 @@
+"""Running one job: the optimizer over the ledger, in whatever world the rollouts happen.
+
+The backend runs jobs against a task app over HTTP, ``mipro-walk optimize`` runs them in process. Both give a
+:class:`World`; everything else is the same: recorded calls, recorded decisions, events, documents.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from mipro_walk.config import RunConfig
+from mipro_walk.core.evaluation import Stops
+from mipro_walk.core.optimizer import optimize
+from mipro_walk.core.proposer import (
+    Complete,
+    MetaModelProposer,
+    MixedProposer,
+    PatternProposer,
+    Proposer,
+)
+from mipro_walk.core.result import OptimizationResult
+from mipro_walk.core.search_space import BASELINE
+from mipro_walk.errors import ConfigError
+from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, RecordedStops
+from mipro_walk.ledger.replay import OnOutcome
+from mipro_walk.ledger.store import Job
+from mipro_walk.prompting import candidate_messages
+from mipro_walk.results.documents import JOB_METADATA, build_documents, build_metadata
+from mipro_walk.types import Event, Outcome, Rollout, Task, Usage, fingerprint
+from mipro_walk.version import VERSION
+
+REPORTED_PACKAGES = ("optuna", "openai", "httpx", "fastapi", "sqlalchemy")
+
+
+class World(Protocol):
+    """Where a job's rollouts happen."""
+
+    def load_task(self) -> Task:
+        """Return the task with its rows."""
+        ...
+
+    def source(self) -> str:
+        """Return in words where the rows come from."""
+        ...
+
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what identifies the policy and the meta-model: provider, model, parameters."""
+        ...
+
+    def run_rollout(self, rollout: Rollout) -> Outcome:
+        """Make one rollout for real; called from several threads."""
+        ...
+
+    def complete(self, messages: list[dict[str, Any]], temperature: float) -> str:
+        """Ask the meta-model."""
+        ...
+
+    def notices(self) -> list[str]:
+        """Return what a person should know before the first call, such as a mapped model."""
+        ...
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What a running job is given by its surroundings.
+
+    ``see`` hears every event as it is emitted, ``on_outcome`` every rollout that ends.
+    """
+
+    ledger: Ledger
+    job: Job
+    config: RunConfig
+    stops: Stops
+    see: Callable[[Event], None]
+    on_outcome: OnOutcome
+    elapsed_seconds: Callable[[], float]
+    progress: Callable[[], Mapping[str, Any]]
+
+
+def execute(context: JobContext, world: World) -> dict[str, Any]:
+    """Run the job to its end and return the four documents by file name.
+
+    Raises:
+        IncompleteError: paused or too many failures; run again to go on.
+        ConfigError: the task does not fit the settings, or is not the one the job was started with.
+    """
+    config, ledger, job_id = context.config, context.ledger, context.job.job_id
+    task = world.load_task()
+    models = world.models()
+    context_hash = fingerprint([task.dataset_hash, task.instruction, models["policy"], config.env_config])
+    _refuse_other_context(ledger, job_id, context_hash)
+    sink = EventSink(ledger, job_id, context.see)
+    for notice in world.notices():
+        sink(Event("mipro.notice", notice))
+    evaluator = RecordedEvaluator(
+        ledger, job_id, context_hash, world.run_rollout, config.max_concurrent, context.on_outcome
+    )
+    complete = RecordedCompletions(ledger, job_id, fingerprint(models["meta"]), world.complete)
+    try:
+        result = optimize(
+            task,
+            evaluator,
+            make_proposer(config.proposer, complete),
+            config.settings,
+            stops=RecordedStops(ledger, job_id, context.stops),
+            emit=sink,
+        )
+    finally:
+        evaluator.close()
+    documents = build_documents(task, result, models["policy"])
+    usage = ledger.usage(job_id)
+    documents[JOB_METADATA] = _metadata(context, world, task, result, usage)
+    for event in closing_events(job_id, result, documents, usage):
+        sink(event)
+    return documents
+
+
+def make_proposer(kind: str, complete: Complete) -> Proposer:
+    """Return the proposer of a configuration: meta-model, built-in or both."""
+    if kind == "built-in":
+        return PatternProposer()
+    if kind == "both":
+        return MixedProposer(MetaModelProposer(complete), PatternProposer())
+    return MetaModelProposer(complete)
+
+
+class EventSink:
+    """Stores the events of a run. A replay emits them again in the same order: those are not stored twice."""
+
+    def __init__(self, ledger: Ledger, job_id: str, see: Callable[[Event], None]) -> None:
+        self._ledger = ledger
+        self._job_id = job_id
+        self._see = see
+        self._ordinal = 0
+
+    def __call__(self, event: Event) -> None:
+        """Store one event and let the listener see it."""
+        self._ordinal += 1
+        self._ledger.add_event(self._job_id, event, self._ordinal)
+        self._see(event)
+
+
+def closing_events(
+    job_id: str, result: OptimizationResult, documents: Mapping[str, Any], usage: Mapping[str, Usage]
+) -> list[Event]:
+    """Return the result events of the published API; the completing one is last."""
+    best = documents["best_prompt.json"]
+    sections = [{"role": m["role"], "content": m["content"], "order": i} for i, m in enumerate(best["messages"])]
+    text = "\n\n".join(f"[{section['role']}]\n{section['content']}" for section in sections)
+    search = best["search_score"] or {"mean": None, "n": 0}
+    test = best["score"]
+    score = test[best["recommendation"]] if test else search["mean"]
+    costs = {role: part.cost_usd for role, part in usage.items()}
+    best_prompt = {"id": f"{job_id}-best", "sections": sections}
+    attempted = [
+        {
+            "accuracy": entry.mean,
+            "prompt_length": len(str(candidate_messages(entry.candidate))),
+            "object": {"text_replacements": [{"new_text": entry.candidate.instruction, "apply_to_role": "system"}]},
+        }
+        for entry in result.board.ranking()
+    ]
+    summary = {
+        "policy_tokens": usage["policy"].prompt_tokens + usage["policy"].completion_tokens,
+        "proposer_tokens": usage["meta"].prompt_tokens + usage["meta"].completion_tokens,
+        "category_costs": {"rollout": costs["policy"], "proposal": costs["meta"]},
+    }
+    shown = "unknown" if score is None else f"{score:.3f}"
+    rows = f"{test['n']} test rows" if test else f"{search['n']} val rows"
+    return [
+        Event("prompt.learning.best.prompt", "Best prompt found", {"best_prompt": best_prompt, "best_score": score}),
+        Event(
+            "prompt.learning.top.prompt.content",
+            "Content of the best prompt",
+            {
+                "rank": 1,
+                "train_accuracy": search["mean"],
+                "val_accuracy": score,
+                "template": {"sections": sections},
+                "full_text": text,
+            },
+        ),
+        Event(
+            "prompt.learning.final.results",
+            f"{len(attempted)} candidates were scored",
+            {
+                "attempted_candidates": attempted,
+                "optimized_candidates": [
+                    {
+                        "rank": 1,
+                        "score": {"accuracy": score},
+                        "payload_kind": "template",
+                        "object": {"data": {"sections": sections}},
+                    }
+                ],
+                "best_prompt": best_prompt,
+                "best_score": score,
+            },
+        ),
+        Event(
+            "mipro.budget.summary", f"{result.rollouts} of {result.plan.budget} rollouts used for the search", summary
+        ),
+        Event(
+            "mipro.job.completed",
+            f"Optimization complete. Best score: {shown} on {rows}; {len(result.trials)} iterations, "
+            f"{result.rollouts} evaluations",
+            {"best_score": score, "iterations": len(result.trials), "rollouts": result.rollouts},
+        ),
+        Event("prompt.learning.mipro.complete", "Job complete", {"best_score": score, "best_prompt": best_prompt}),
+    ]
+
+
+def _refuse_other_context(ledger: Ledger, job_id: str, context_hash: str) -> None:
+    recorded = ledger.recordings(job_id, "context")
+    if not recorded:
+        ledger.record(job_id, "context", "context", {"hash": context_hash})
+    elif recorded["context"]["hash"] != context_hash:
+        raise ConfigError(
+            "The task app's rows or instruction, or the model, are not the ones this job was started with.",
+            "Start the task app with the same data, or submit a new job.",
+        )
+
+
+def _metadata(
+    context: JobContext, world: World, task: Task, result: OptimizationResult, usage: Mapping[str, Usage]
+) -> dict[str, Any]:
+    job, config = context.job, context.config
+    spent = {
+        role: {
+            "calls": part.calls,
+            "prompt_tokens": part.prompt_tokens,
+            "completion_tokens": part.completion_tokens,
+            "cost_usd": part.cost_usd,
+        }
+        for role, part in usage.items()
+    }
+    return build_metadata(
+        job_id=job.job_id,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        seconds=round(context.elapsed_seconds(), 1),
+        stop_reason=result.stop_reason,
+        config=config.as_dict(),
+        config_hash=config.config_hash,
+        rng_seed=config.settings.rng_seed,
+        plan=result.plan.as_dict(),
+        progress=dict(context.progress()),
+        usage=spent,
+        models={role: dict(model) for role, model in world.models().items()},
+        data={
+            "source": world.source(),
+            "dataset_hash": task.dataset_hash,
+            "rows": {"train": len(task.train), "val": len(task.val), "test": len(task.test)},
+        },
+        baseline_key=list(BASELINE),
+        winner_key=list(result.winner_key),
+        versions={
+            "mipro-walk": VERSION,
+            "python": platform.python_version(),
+            **{name: version(name) for name in REPORTED_PACKAGES},
+        },
+        warnings=_warnings(result, config),
+    )
+
+
+def _warnings(result: OptimizationResult, config: RunConfig) -> list[str]:
+    warnings = [f"{name} is accepted but has no effect here" for name in config.ignored]
+    unknown = sum(not o.is_known for entry in result.board.entries.values() for o in entry.outcomes.values())
+    if unknown:
+        warnings.append(f"{unknown} rollouts on val failed and are left out of every score")
+    if result.test is not None and result.test.comparison.excluded:
+        warnings.append(f"{result.test.comparison.excluded} test rows are left out because a call failed")
+    return warnings
