@@ -106,14 +106,14 @@ class Run:
         return board.estimate(entry)
 
     def reason_to_stop(self, board: Scoreboard, space: SearchSpace, done: int) -> str | None:
-        """Return why no further trial is bought, or ``None``. Checked in this order: iterations, budget,
-        target, then the outside world."""
+        """Return why no further trial is bought, or ``None``. Checked in this order: iterations, target
+        (which may buy rows to confirm it), budget, rows left, then the outside world."""
         if done >= self.settings.num_iterations:
             return evaluation.ITERATIONS
-        if self.plan.budget - self.spent < self.plan.minibatch:
-            return evaluation.BUDGET
         if self._target_is_reached(board):
             return evaluation.TARGET
+        if self.plan.budget - self.spent < self.plan.minibatch:
+            return evaluation.BUDGET
         if not any(board.has_rows_left(key) for key in space):
             return evaluation.EXHAUSTED
         return self._ask_outside()

@@ -58,7 +58,7 @@ def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float |
     """
     if len(baseline) != len(candidate):
         raise ValueError(f"{len(baseline)} baseline scores, {len(candidate)} candidate scores")
-    pairs = [(b, c) for b, c in zip(baseline, candidate, strict=True) if b is not None and c is not None]
+    pairs = [(float(b), float(c)) for b, c in zip(baseline, candidate, strict=True) if b is not None and c is not None]
     excluded = len(baseline) - len(pairs)
     n = len(pairs)
     if n == 0:

@@ -1,0 +1,99 @@
+"""Paired comparison: verdicts, intervals, coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mipro_walk.core.statistics import compare_paired, detectable_difference, wilson_interval
+
+
+def test_identical_scores_are_no_significant_gain():
+    result = compare_paired([1.0, 0.0] * 50, [1.0, 0.0] * 50)
+    assert result.verdict == "no significant gain"
+    assert result.difference == 0
+    assert result.p_value == 1.0
+    assert result.low < 0 < result.high
+
+
+@pytest.mark.parametrize(("base", "cand", "verdict"), [(0.2, 0.6, "better"), (0.6, 0.2, "worse")])
+def test_large_differences_are_named(base, cand, verdict):
+    n = 100
+    baseline = [1.0 if i < base * n else 0.0 for i in range(n)]
+    candidate = [1.0 if i < cand * n else 0.0 for i in range(n)]
+    result = compare_paired(baseline, candidate)
+    assert result.verdict == verdict
+    assert result.p_value < 0.001
+    assert result.difference == pytest.approx(cand - base)
+
+
+def test_mcnemar_p_value_matches_the_binomial_by_hand():
+    # 8 gained, 2 lost: 2 * (1 + 10 + 45) / 2**10
+    baseline = [0.0] * 8 + [1.0] * 2 + [1.0] * 10
+    candidate = [1.0] * 8 + [0.0] * 2 + [1.0] * 10
+    assert compare_paired(baseline, candidate).p_value == pytest.approx(2 * 56 / 1024)
+
+
+def test_unknown_pairs_are_excluded_and_widen_the_interval():
+    baseline = [0.0, 1.0] * 50
+    candidate = [1.0, 1.0] * 50
+    whole = compare_paired(baseline, candidate)
+    holed = compare_paired([None if i % 2 else b for i, b in enumerate(baseline)], candidate)
+    assert holed.n == 50
+    assert holed.excluded == 50
+    assert holed.high - holed.low > 0
+    assert whole.n == 100
+
+
+def test_all_unknown_says_nothing():
+    result = compare_paired([None, None], [1.0, 0.0])
+    assert (result.n, result.verdict, result.p_value) == (0, "no significant gain", 1.0)
+
+
+def test_lists_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="1 baseline scores"):
+        compare_paired([1.0], [1.0, 0.0])
+
+
+def test_fractional_scores_use_the_bootstrap_and_repeat_exactly():
+    rng = np.random.default_rng(0)
+    baseline = list(rng.uniform(0, 0.5, 60))
+    candidate = [b + 0.2 for b in baseline]
+    first, second = compare_paired(baseline, candidate), compare_paired(baseline, candidate)
+    assert first == second
+    assert first.verdict == "better"
+    assert first.low == pytest.approx(0.2)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    truth, covered, runs = 0.1, 0, 400
+    for _ in range(runs):
+        difficulty = rng.uniform(size=100)
+        baseline = (difficulty < 0.4).astype(float)
+        candidate = (np.where(rng.uniform(size=100) < 0.3, rng.uniform(size=100), difficulty) < 0.5).astype(float)
+        result = compare_paired(list(baseline), list(candidate))
+        covered += result.low <= truth <= result.high
+    assert covered / runs >= 0.93
+
+
+def test_equal_prompts_are_called_better_in_few_runs():
+    rng = np.random.default_rng(2)
+    better = sum(
+        compare_paired(
+            list((rng.uniform(size=100) < 0.5).astype(float)), list((rng.uniform(size=100) < 0.5).astype(float))
+        ).verdict
+        == "better"
+        for _ in range(400)
+    )
+    assert better / 400 <= 0.05
+
+
+def test_wilson_interval_stays_within_zero_and_one():
+    assert wilson_interval(0.0, 10)[0] == 0.0
+    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
+    assert wilson_interval(0.5, 0) == (0.0, 1.0)
+
+
+def test_more_rows_show_smaller_differences():
+    assert detectable_difference(400) < detectable_difference(100) < detectable_difference(0) == 1.0
