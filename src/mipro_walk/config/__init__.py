@@ -4,6 +4,7 @@ from mipro_walk.config.loading import load_config
 from mipro_walk.config.models import PolicyConfig, Pool, Pools, RunConfig
 from mipro_walk.config.parsing import parse_config
 from mipro_walk.config.profiles import PROFILES, Profile, get_profile
+from mipro_walk.config.writing import apply_overrides, render_config, write_config
 
 __all__ = [
     "PROFILES",
@@ -12,7 +13,10 @@ __all__ = [
     "Pools",
     "Profile",
     "RunConfig",
+    "apply_overrides",
     "get_profile",
     "load_config",
     "parse_config",
+    "render_config",
+    "write_config",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from mipro_walk.config.models import RunConfig
 from mipro_walk.config.parsing import finish, read_document
-from mipro_walk.config.problems import Problems, plain_type, show
+from mipro_walk.config.problems import Problems, plain_type, printable, show
 from mipro_walk.config.published import MIPRO, TERMINATION, Place
 from mipro_walk.config.scan import scan_lines
 from mipro_walk.config.sections import SECTIONS
@@ -77,10 +77,13 @@ def read_text(path: Path) -> str:
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not a file name"
         raise ConfigError(f"Cannot read {str(path)!r}: {reason}.", "Name a readable TOML file.") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ConfigError(f"{str(path)!r} is not a regular file.", "Name a TOML file.")
-        content = file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > MAX_BYTES:
         raise ConfigError(
             f"{str(path)!r} is larger than {MAX_BYTES // 1024} KiB.",
@@ -115,13 +118,12 @@ def _parse_toml(text: str, path: Path) -> tuple[dict[str, int], dict[str, Any]]:
         reason = str(exc).replace("\n", " ")
         if not isinstance(exc, tomllib.TOMLDecodeError):
             reason = "a number has too many digits"
-        raise ConfigError(f"{str(path)!r} is not valid TOML: {show_reason(reason)}.", "Correct that line.") from None
+        raise ConfigError(f"{str(path)!r} is not valid TOML: {_short(reason)}.", "Correct that line.") from None
 
 
-def show_reason(reason: str) -> str:
+def _short(reason: str) -> str:
     """Return a parser's message with anything unprintable escaped, cut to 200 characters."""
-    safe = "".join(char if char.isprintable() else repr(char)[1:-1] for char in reason)
-    return safe[:200].rstrip(".")
+    return printable(reason)[:200].rstrip(".")
 
 
 def _from_text(place: Place, text: str) -> Any:

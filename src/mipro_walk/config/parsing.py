@@ -28,6 +28,7 @@ from mipro_walk.config.published import (
 )
 from mipro_walk.config.sections import SECTIONS, Mipro, Policy, PromptLearning, Termination
 from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.errors import ConfigError
 
 BASE_URL_VARIABLE = "MIPRO_WALK_BASE_URL"
 DEFAULT_MODELS = {"local": "smollm2-135m-instruct", "openai": "gpt-4o-mini", "groq": "llama-3.1-8b-instant"}
@@ -70,8 +71,12 @@ def parse_config(data: Mapping[str, Any], *, origin: str, environ: Mapping[str, 
     Raises:
         ConfigError: with every problem found, each naming its key.
     """
-    draft = read_document(data, Problems(origin), is_file=False)
-    return finish(draft, os.environ if environ is None else environ)
+    problems = Problems(origin)
+    try:
+        draft = read_document(data, problems, is_file=False)
+        return finish(draft, os.environ if environ is None else environ)
+    except RecursionError:
+        raise ConfigError(f"{origin}: nested too deeply.", "Remove the nesting.") from None
 
 
 def read_document(data: Mapping[str, Any], problems: Problems, *, is_file: bool) -> Draft:
@@ -206,6 +211,10 @@ def _checked(draft: Draft, table: str) -> object:
         for error in exc.errors(include_url=False, include_input=False):
             key = str(error["loc"][0])
             own_words = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
+            if error["type"] == "string_too_long":
+                own_words = f"must have at most {error['ctx']['max_length']} characters"
+            elif error["type"] in ("string_pattern_mismatch", "string_unicode"):
+                own_words = "must not hold control characters or broken Unicode"
             bad.setdefault(key, own_words or f"must be {allowed(section.model_fields[key])}")
     for key, words in bad.items():
         where = draft.dotted((table, key))

@@ -64,7 +64,7 @@ class Problems:
         texts = [text for _, text in sorted(self._found, key=lambda item: item[0])]
         count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
         headline = f"{self.origin}: {count} in the configuration."
-        raise ConfigError("\n".join([headline, *(f"- {text}" for text in texts)]), FIX, problems=texts)
+        raise ConfigError(headline, FIX, problems=texts)
 
 
 FIX = "Correct these keys; docs/configuration.md lists every key with its range."
@@ -75,10 +75,15 @@ def show(value: object) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an int of many thousand digits, a bottomless list
-        return f"a {type(value).__name__} too large to show"
+        return "a value too large to show"
     if isinstance(value, bool):
         text = text.lower()
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything unprintable escaped, for a place where quotes would be noise."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def allowed(info: FieldInfo) -> str:
@@ -94,7 +99,7 @@ def allowed(info: FieldInfo) -> str:
     if kind is float:
         return "a number" + _range(info)
     if kind is str:
-        return "text without control characters, not empty and not overlong"
+        return "text, not empty"
     return "a list of seeds (whole numbers) or { start, end } ranges"
 
 
@@ -107,8 +112,9 @@ def plain_type(annotation: Any) -> Any:
 
 def _range(info: FieldInfo) -> str:
     limits = {name: getattr(m, name) for m in info.metadata for name in ("ge", "gt", "le") if hasattr(m, name)}
-    low = f" from {limits['ge']}" if "ge" in limits else f" above {limits['gt']}" if "gt" in limits else ""
-    return low + (f" to {limits['le']}" if "le" in limits else "")
+    if "gt" in limits:
+        return f" above {limits['gt']}, at most {limits['le']}"
+    return f" from {limits['ge']} to {limits['le']}"
 
 
 def _did_you_mean(key: str, known: Iterable[str]) -> str:

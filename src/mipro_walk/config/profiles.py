@@ -87,7 +87,7 @@ def _walkthrough(name: str, provider: str, model: str, key: str) -> Profile:
 
 
 def _limits(budget: int, seconds: int) -> dict[str, Any]:
-    return {"budget": budget, "max_time_seconds": float(seconds), "target_score": 0.95}
+    return {"budget": budget, "max_time_seconds": seconds, "target_score": 0.95}
 
 
 def _quick_local() -> Profile:

@@ -43,11 +43,8 @@ def _words(text: str) -> frozenset[str]:
 
 IGNORED: dict[str, frozenset[str]] = {
     TOP: frozenset({"display"}),
-    ROOT: _words(
-        "judge verifier proxy_models gepa env_name seeds train_seeds evaluation_seeds reference_pool "
-        "results_file spec_path metaprompt max_concurrent policy_config"
-    ),
-    POLICY: _words("policy_name policy_id max_tokens top_p context_override structured_config"),
+    ROOT: _words("judge verifier proxy_models gepa env_name seeds train_seeds evaluation_seeds reference_pool"),
+    POLICY: _words("policy_name"),
     MIPRO: _words(
         "num_evaluations_per_iteration env_name env_config meta_model_inference_url few_shot_score_threshold "
         "results_file max_total_tokens policy_config meta modules stages seeds proposer_effort "

@@ -15,6 +15,8 @@ MAX_NESTING = 32
 MAX_DOTS = 2000
 """Dots outside strings and comments, in all: 16 times what a full configuration needs."""
 
+QUOTES = "\"'"
+
 _TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?(?:"""+|\Z)'
     r"|'''.*?(?:'''+|\Z)"
@@ -41,10 +43,9 @@ def scan_lines(text: str) -> dict[str, int]:
     for token in _TOKEN.finditer(text):
         word = token.group()
         if is_start and depth == 0 and (found := _HEADER.match(text, token.start())):
-            table = _dotted(found.group(1))
-            lines.setdefault(table, line)
+            table = _note(lines, "", found.group(1), line)
         elif is_start and depth == 0 and (found := _KEY.match(text, token.start())):
-            lines.setdefault(f"{table}.{_dotted(found.group(1))}".lstrip("."), line)
+            _note(lines, table, found.group(1), line)
         is_start = word == "\n" or (is_start and word.isspace())
         line += word.count("\n")
         if word in "[{":
@@ -59,5 +60,10 @@ def scan_lines(text: str) -> dict[str, int]:
     return lines
 
 
-def _dotted(name: str) -> str:
-    return ".".join(part.strip("\"'") for part in re.findall(_PART, name))
+def _note(lines: dict[str, int], table: str, name: str, line: int) -> str:
+    """Note the line of ``name`` in ``table`` and of the tables in between; return the full dotted name."""
+    dotted = table
+    for part in re.findall(_PART, name)[:MAX_NESTING]:
+        dotted = f"{dotted}.{part.strip(QUOTES)}".lstrip(".")
+        lines.setdefault(dotted, line)
+    return dotted

@@ -201,6 +201,12 @@ class Termination(_Section):
     )
 
 
+FREE_KEYS = {
+    "num_intents": "Take the first so many labels only; leave it out for all of them.",
+    "split": "The split that seeds count in when no *_split key is given.",
+}
+"""Keys of ``[prompt_learning.env_config]`` that our own task app knows. Others are handed on as they are."""
+
 SECTIONS: dict[str, type[_Section]] = {
     "prompt_learning": PromptLearning,
     "prompt_learning.policy": Policy,

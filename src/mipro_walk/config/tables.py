@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from mipro_walk.config.problems import Problems, show
+from mipro_walk.config.problems import Problems, printable, show
 from mipro_walk.config.sections import MAX_BASELINE_LENGTH
 
 MAX_DEPTH = 8
@@ -21,7 +21,11 @@ def plain_json(value: Any, where: str, problems: Problems, depth: int = 0) -> An
         problems.add(where, f"{where}{problems.at(where)}: nested deeper than {MAX_DEPTH} levels.")
         return None
     if isinstance(value, Mapping):
-        return {str(key): plain_json(item, f"{where}.{key}", problems, depth + 1) for key, item in value.items()}
+        return {
+            key: plain_json(item, f"{where}.{printable(key)}", problems, depth + 1)
+            for key, item in value.items()
+            if item is not None  # JSON null: not said; TOML has no word for it
+        }
     if isinstance(value, (list, tuple)):
         return [plain_json(item, where, problems, depth + 1) for item in value]
     if not _is_plain(value):
@@ -37,7 +41,7 @@ def _is_plain(value: object) -> bool:
         return math.isfinite(value)
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
-    return value is None
+    return False
 
 
 def is_printable_unicode(text: str) -> bool:
@@ -58,7 +62,11 @@ def baseline_instruction(table: Any, where: str, problems: Problems, ignored: li
     if not isinstance(messages, (list, tuple)) or not messages or not all(isinstance(m, Mapping) for m in messages):
         problems.add(where, f"{where}{problems.at(where)}: needs messages, a list of {{ role, pattern }} tables.")
         return None
-    ignored.extend(f"{where}.{key}" for key in table if key != name)
+    for key in table:
+        if key in ("id", "name", "wildcards"):
+            ignored.append(f"{where}.{key}")
+        elif key != name:
+            problems.unknown(where, str(key), ("id", "name", "wildcards", "messages"))
     systems = sorted((m for m in messages if m.get("role") in ("system", "developer")), key=_order)
     if len(systems) < len(messages):
         ignored.append(f"{where}.{name} other than system")
