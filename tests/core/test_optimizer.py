@@ -193,8 +193,7 @@ def test_events_say_what_the_walkthrough_shows():
 def test_refused_proposals_are_counted_and_asked_again():
     class Stubborn(ScriptedProposer):
         def propose(self, request):
-            super().propose(request)
-            return [i for i in super().propose(request)][:1] * request.count
+            return super().propose(request)[:1] * request.count
 
     proposer = Stubborn()
     result = optimize(make_task(), Landscape(), proposer, OptimizerSettings(num_demos=3))

@@ -6,10 +6,11 @@ from its start each time; it cannot tell a recorded answer from a new one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import islice
 from typing import Protocol
 
 from mipro_walk.core.evaluation import Stops
@@ -59,7 +60,8 @@ class RecordedEvaluator:
         self._job_id = job_id
         self._context_hash = context_hash
         self._run = run
-        self._pool = ThreadPoolExecutor(max_workers=max(1, max_concurrent), thread_name_prefix="rollout")
+        self._max_concurrent = max(1, max_concurrent)
+        self._pool = ThreadPoolExecutor(max_workers=self._max_concurrent, thread_name_prefix="rollout")
         self._recorded = ledger.recordings(job_id, "rollout")
         self._on_outcome = on_outcome
 
@@ -86,37 +88,47 @@ class RecordedEvaluator:
         return fingerprint([self._context_hash, rollout.candidate.prompt_hash, rollout.split, rollout.seed])
 
     def _make(self, missing: Sequence[tuple[str, Rollout]]) -> dict[str, Outcome]:
-        """Run what is missing and record what was measured; return the failures."""
-        futures = {self._pool.submit(self._run, rollout): identity for identity, rollout in missing}
+        """Run what is missing and record what was measured; return the failures.
+
+        No more than the pool works on is handed out at a time, so that an outage or a pause costs few calls.
+        """
+        waiting = iter(missing)
+        in_flight: dict[Future[Outcome], str] = {}
         failed: dict[str, Outcome] = {}
         in_a_row = 0
         try:
-            for future in as_completed(futures):
-                outcome = self._keep(futures[future], future)
-                in_a_row = 0 if outcome.is_known else in_a_row + 1
-                if not outcome.is_known:
-                    failed[futures[future]] = outcome
-                if in_a_row >= PAUSE_AFTER_FAILURES:
-                    raise _outage(outcome, in_a_row, in_a_row)
+            while self._hand_out(waiting, in_flight):
+                ended, _ = wait(in_flight, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    identity = in_flight.pop(future)
+                    outcome = self._keep(identity, future)
+                    in_a_row = 0 if outcome.is_known else in_a_row + 1
+                    if not outcome.is_known:
+                        failed[identity] = outcome
+                    if in_a_row >= PAUSE_AFTER_FAILURES:
+                        raise _outage(outcome, in_a_row, in_a_row)
         except BaseException:
-            self._keep_what_is_in_flight(futures)
+            self._keep_what_is_in_flight(in_flight)
             raise
         return failed
 
+    def _hand_out(self, waiting: Iterator[tuple[str, Rollout]], in_flight: dict[Future[Outcome], str]) -> bool:
+        """Fill the pool; return whether anything is in flight."""
+        for identity, rollout in islice(waiting, self._max_concurrent - len(in_flight)):
+            in_flight[self._pool.submit(self._run, rollout)] = identity
+        return bool(in_flight)
+
     def _keep(self, identity: str, future: Future[Outcome]) -> Outcome:
         outcome = future.result()
-        if outcome.is_known and identity not in self._recorded:
+        if outcome.is_known:
             self._record(identity, outcome)
         return outcome
 
-    def _keep_what_is_in_flight(self, futures: Mapping[Future[Outcome], str]) -> None:
-        """Start nothing more, but record the calls that are already being paid for."""
-        for future in futures:
-            future.cancel()
-        for future, identity in futures.items():
-            if not future.cancelled():
-                with suppress(MiproWalkError):
-                    self._keep(identity, future)
+    def _keep_what_is_in_flight(self, in_flight: Mapping[Future[Outcome], str]) -> None:
+        """Record the calls that are already being paid for."""
+        for future, identity in in_flight.items():
+            with suppress(MiproWalkError):
+                self._keep(identity, future)
 
     def _record(self, identity: str, outcome: Outcome) -> None:
         value = asdict(outcome)

@@ -1,0 +1,214 @@
+"""Killed and resumed is never interrupted: the same calls, events and result, and nothing made twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+
+from mipro_walk.core.evaluation import TIME
+from mipro_walk.core.optimizer import optimize
+from mipro_walk.core.proposer import MetaModelProposer
+from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.errors import IncompleteError, PrerequisiteError
+from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, RecordedStops
+from mipro_walk.ledger.replay import PAUSE_AFTER_FAILURES
+from mipro_walk.ledger.store import Attempt
+from mipro_walk.types import Candidate, Event, Outcome, Rollout
+from tests.fakes.landscape import Landscape, make_task
+
+
+class Killed(BaseException):
+    """Stands for a power cut: nothing catches it."""
+
+
+class Runner:
+    """Makes scripted rollouts and completions, counts them, and can die at call ``dies_at``."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.landscape = Landscape()
+        self.dies_at = dies_at
+        self.made: list[object] = []
+        self._lock = threading.Lock()
+
+    def _count(self, what: object) -> None:
+        with self._lock:
+            if self.dies_at is not None and len(self.made) >= self.dies_at:
+                raise Killed
+            self.made.append(what)
+
+    def rollout(self, rollout: Rollout) -> Outcome:
+        self._count(rollout)
+        return self.landscape.outcome(rollout)
+
+    def complete(self, messages, temperature) -> str:
+        self._count((str(messages), temperature))
+        return f"Write number {len(str(messages)) % 97} and think well."
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
+    yield opened
+    opened.close()
+
+
+def new_job(ledger: Ledger) -> str:
+    return ledger.create_job({}, algorithm="mipro", launch={}, request_hash="x").job_id
+
+
+def run_once(ledger, job_id, runner, events, max_concurrent=1):
+    evaluator = RecordedEvaluator(ledger, job_id, "context", runner.rollout, max_concurrent)
+    completions = RecordedCompletions(ledger, job_id, "meta", runner.complete)
+
+    class Clock:
+        def check(self):
+            return None
+
+    try:
+        return optimize(
+            make_task(),
+            evaluator,
+            MetaModelProposer(completions),
+            OptimizerSettings(num_demos=4, rng_seed=3),
+            stops=RecordedStops(ledger, job_id, Clock()),
+            emit=events.append,
+        )
+    finally:
+        evaluator.close()
+
+
+def picture(result):
+    return [t.as_dict() for t in result.trials], result.winner, result.test, dict(result.refused)
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 5, 14, 30, 55, 80, 120, 200])
+def test_killed_at_any_call_and_resumed_gives_the_undisturbed_run_and_makes_no_recorded_call_again(ledger, dies_at):
+    undisturbed_events: list[Event] = []
+    whole = Runner()
+    undisturbed = run_once(ledger, new_job(ledger), whole, undisturbed_events)
+
+    job_id = new_job(ledger)
+    first = Runner(dies_at)
+    with pytest.raises(Killed):
+        run_once(ledger, job_id, first, [])
+    second, events = Runner(), []
+    resumed = run_once(ledger, job_id, second, events)
+
+    assert picture(resumed) == picture(undisturbed)
+    assert events == undisturbed_events
+    assert len(first.made) + len(second.made) == len(whole.made)
+    assert max(Counter(map(str, first.made + second.made)).values()) == 1
+
+
+def test_concurrency_does_not_change_the_run(ledger):
+    one = run_once(ledger, new_job(ledger), Runner(), [])
+    four = run_once(ledger, new_job(ledger), Runner(), [], max_concurrent=4)
+    assert picture(one) == picture(four)
+
+
+def test_decisions_of_the_clock_are_replayed_and_not_made_again(ledger):
+    job_id = new_job(ledger)
+
+    class Clock:
+        def __init__(self, answers):
+            self.answers = answers
+
+        def check(self):
+            return self.answers.pop(0)
+
+    first = RecordedStops(ledger, job_id, Clock([None, TIME]))
+    assert [first.check(), first.check()] == [None, TIME]
+    again = RecordedStops(ledger, job_id, Clock([]))
+    assert [again.check(), again.check()] == [None, TIME]
+
+
+def outcome_batch(ledger, outcomes, job_id=None):
+    """Evaluate one batch whose rollouts end as scripted by seed."""
+    evaluator = RecordedEvaluator(ledger, job_id or new_job(ledger), "c", lambda r: outcomes[r.seed], 1)
+    try:
+        return evaluator.evaluate([Rollout(Candidate("x"), "val", seed) for seed in range(len(outcomes))])
+    finally:
+        evaluator.close()
+
+
+def test_few_failures_are_recorded_as_excluded(ledger):
+    job_id = new_job(ledger)
+    outcomes = [Outcome(1.0), Outcome(None, None, "boom"), Outcome(0.0)]
+    assert outcome_batch(ledger, outcomes, job_id) == outcomes
+    assert len(ledger.recordings(job_id, "rollout")) == 3
+
+
+def test_many_failures_pause_and_only_what_was_measured_is_recorded(ledger):
+    job_id = new_job(ledger)
+    outcomes = [Outcome(1.0), Outcome(None, None, "boom"), Outcome(None, None, "boom")]
+    with pytest.raises(IncompleteError, match="2 of 3 rollouts failed without a score; the last said: boom"):
+        outcome_batch(ledger, outcomes, job_id)
+    assert len(ledger.recordings(job_id, "rollout")) == 1
+    repaired = [Outcome(1.0)] * 3
+    assert outcome_batch(ledger, repaired, job_id) == repaired
+
+
+def test_outage_stops_after_a_few_calls_and_not_after_the_whole_batch(ledger):
+    made = []
+
+    def fail(rollout):
+        made.append(rollout)
+        return Outcome(None, None, "down")
+
+    evaluator = RecordedEvaluator(ledger, new_job(ledger), "c", fail, 1)
+    with pytest.raises(IncompleteError):
+        evaluator.evaluate([Rollout(Candidate("x"), "test", seed) for seed in range(100)])
+    evaluator.close()
+    assert len(made) <= PAUSE_AFTER_FAILURES + 1
+
+
+def test_events_of_a_replay_are_stored_once(ledger):
+    job_id = new_job(ledger)
+    for _ in range(2):
+        for ordinal in (1, 2):
+            ledger.add_event(job_id, Event("t", f"event {ordinal}"), ordinal)
+    ledger.add_event(job_id, Event("lifecycle", "resumed"))
+    assert [(e["seq"], e["message"]) for e in ledger.events(job_id)] == [(1, "event 1"), (2, "event 2"), (3, "resumed")]
+    assert [e["seq"] for e in ledger.events(job_id, since_seq=1, limit=1)] == [2]
+
+
+def test_same_idempotency_key_is_the_same_job(ledger):
+    first, second = (
+        ledger.create_job({}, algorithm="mipro", launch={}, request_hash="a", idempotency_key="k") for _ in range(2)
+    )
+    assert first.job_id == second.job_id
+    assert first.job_id.startswith("pl_")
+
+
+def test_updated_at_changes_with_every_update(ledger):
+    job_id = new_job(ledger)
+    seen = {ledger.job(job_id).updated_at}
+    for _ in range(20):
+        ledger.update_job(job_id, status="running")
+        seen.add(ledger.job(job_id).updated_at)
+    assert len(seen) == 21
+
+
+def test_unknown_price_makes_the_cost_unknown_and_never_zero(ledger):
+    job_id = new_job(ledger)
+
+    def call(cost):
+        return Attempt("policy", "t", 1, "p", "m", "ok", 200, None, 10, 2, 0, cost, 0.1, "now")
+
+    ledger.add_call(job_id, call(0.5))
+    assert ledger.usage(job_id)["policy"].cost_usd == 0.5
+    ledger.add_call(job_id, call(None))
+    usage = ledger.usage(job_id)["policy"]
+    assert usage.cost_usd is None
+    assert (usage.calls, usage.prompt_tokens) == (2, 20)
+
+
+def test_database_file_is_private_and_a_damaged_one_is_refused(tmp_path):
+    path = tmp_path / "ledger.sqlite3"
+    Ledger(f"sqlite:///{path}").close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(b"this is not a database, it is a text that is long enough to be read" * 50)
+    with pytest.raises(PrerequisiteError, match="is damaged"):
+        Ledger(f"sqlite:///{path}")
