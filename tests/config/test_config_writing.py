@@ -13,7 +13,9 @@ import pytest
 from mipro_walk.config import PROFILES, load_config, parse_config, render_config, write_config
 from mipro_walk.config.reference import profile_files, with_reference
 from mipro_walk.config.sections import SECTIONS
+from mipro_walk.core.plan import make_plan
 from mipro_walk.errors import ConfigError, PrerequisiteError
+from mipro_walk.types import Example, Task
 
 PROJECT = Path(__file__).parents[2]
 
@@ -179,3 +181,13 @@ def test_a_resolved_configuration_can_be_rendered(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(render_config(config.as_dict(), title="Resolved"), encoding="utf-8")
     assert load_config(path, environ={}) == config
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_can_pay_its_plan(name: str) -> None:
+    config = parse_config(PROFILES[name].document, origin=name, environ={})
+    pools = (config.pools.train, config.pools.val, config.pools.test)
+    train, val, test = ([Example(seed, f"q{seed}", f"l{seed % 2}") for seed in pool.seeds or ()] for pool in pools)
+    plan = make_plan(config.optimizer_settings(), Task("t", "", "i", train, val, test, ("l0", "l1")))
+    assert plan.minibatch >= 3
+    assert plan.test_rows == config.settings.test_size

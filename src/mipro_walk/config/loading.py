@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mipro_walk.config.draft import read_document
 from mipro_walk.config.models import RunConfig
-from mipro_walk.config.parsing import finish, read_document
+from mipro_walk.config.parsing import finish
 from mipro_walk.config.problems import Problems, plain_type, printable, show
 from mipro_walk.config.published import MIPRO, TERMINATION, Place
 from mipro_walk.config.scan import scan_lines
