@@ -27,6 +27,16 @@ MAX_ECHO_CHARACTERS: Final = 200
 DUMMY_PROVIDER_KEY: Final = "task-app"
 # uvicorn and many proxies close an idle connection after 5 s; giving it up earlier avoids losing a request to that.
 _IDLE_CONNECTION_SECONDS: Final = 2.0
+_SENT_HEADERS: Final = (
+    "Host",
+    "Connection",
+    "Accept",
+    "Content-Type",
+    "Content-Length",
+    "Transfer-Encoding",
+    "User-Agent",
+    "X-API-Key",
+)
 _RETRY_AFTER: Final = re.compile(r"[ -~]{1,64}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _BAD_URL: Final = re.compile(r"[\x00-\x20\x7f\\]")
@@ -90,7 +100,7 @@ class PolicyClient:
 
     def __post_init__(self) -> None:
         http_client = httpx2.AsyncClient(
-            transport=_CappedTransport(),
+            transport=_GuardedTransport(),
             follow_redirects=False,
             trust_env=False,
             timeout=None,
@@ -116,7 +126,11 @@ class PolicyClient:
                     question.url,
                     cast_to=httpx2.Response,
                     body=question.body,
-                    options={"headers": self._headers(), "max_retries": 0, "follow_redirects": False},
+                    options={
+                        "headers": {"X-API-Key": self.environment_key},
+                        "max_retries": 0,
+                        "follow_redirects": False,
+                    },
                 )
         except (TimeoutError, openai.APITimeoutError):
             raise UpstreamFailure(
@@ -133,16 +147,6 @@ class PolicyClient:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.close()
-
-    def _headers(self) -> dict[str, str | openai.Omit]:
-        return {
-            "X-API-Key": self.environment_key,
-            # A compressed reply could be far larger than what was counted on the wire.
-            "Accept-Encoding": "identity",
-            # Set by the SDK from OPENAI_ORG_ID and OPENAI_PROJECT_ID; they are nobody's business here.
-            "OpenAI-Organization": openai.Omit(),
-            "OpenAI-Project": openai.Omit(),
-        }
 
     def _status_failure(self, response: httpx2.Response) -> UpstreamFailure:
         status = response.status_code
@@ -258,8 +262,12 @@ def _garbage(message: str, upstream_status: int | None = None) -> UpstreamFailur
     return UpstreamFailure(502, "upstream_garbage", message, upstream_status=upstream_status)
 
 
-class _CappedTransport(httpx2.AsyncHTTPTransport):
-    """Stops reading a reply at `MAX_REPLY_BYTES` and refuses compressed ones."""
+class _GuardedTransport(httpx2.AsyncHTTPTransport):
+    """Sends only the headers this app means to send, and stops reading a reply at `MAX_REPLY_BYTES`.
+
+    The SDK adds headers from OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS, which could even hold
+    a provider key. Compressed replies are refused: they can be far larger than what was counted on the wire.
+    """
 
     def __init__(self) -> None:
         limits = httpx2.Limits(
@@ -268,6 +276,10 @@ class _CappedTransport(httpx2.AsyncHTTPTransport):
         super().__init__(trust_env=False, limits=limits)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        kept = {name: request.headers[name] for name in _SENT_HEADERS if name in request.headers}
+        request.headers = httpx2.Headers(
+            {**kept, "Authorization": f"Bearer {DUMMY_PROVIDER_KEY}", "Accept-Encoding": "identity"}
+        )
         response = await super().handle_async_request(request)
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()

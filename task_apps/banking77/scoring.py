@@ -33,7 +33,7 @@ OUTPUT_MODES: Final[tuple[OutputMode, ...]] = ("tool_calls", "structured", "text
 TOOL_NAME: Final = "classify_intent"
 MAX_PROSE_CHARACTERS: Final = 300
 _SEPARATORS: Final = re.compile(r"[\s_\-\u2010-\u2015]+")
-_AROUND: Final = re.compile(r"^\W+|\W+$")
+_AROUND: Final = re.compile(r"^[\W_]+|[\W_]+$")
 _FENCE: Final = re.compile(r"^```[a-zA-Z]*\s*\n?(.*?)\n?\s*```$", re.DOTALL)
 
 
@@ -90,8 +90,8 @@ def parse_reply(reply: ModelReply, labels: Sequence[str], mode: OutputMode) -> P
 
 def normalise_label(text: str) -> str:
     """Return the form in which answers and labels are compared."""
-    folded = unicodedata.normalize("NFKC", text).casefold().strip()
-    return _SEPARATORS.sub("_", _AROUND.sub("", _SEPARATORS.sub("_", folded).strip("_"))).strip("_")
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _AROUND.sub("", _SEPARATORS.sub("_", folded))
 
 
 @dataclass(frozen=True, slots=True)

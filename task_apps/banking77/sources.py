@@ -135,7 +135,10 @@ def _read_file(path: Path) -> list[dict[str, Any]]:
 
 def _read_csv(datasets: Any, path: Path, options: dict[str, Any]) -> Any:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
+        reader = csv.reader(file)
+        header = next(reader, [])
+        if next(reader, None) is None:
+            raise DataError(f"{path.name} holds no rows.")
     if len(set(header)) < len(header):
         raise DataError(f"{path.name} has a column name twice: {', '.join(header)}.")
     features = datasets.Features({name: datasets.Value("string") for name in header})
