@@ -1,0 +1,312 @@
+"""llama.cpp in this process: loading a model, choosing threads, one request at a time.
+
+``LlamaEngine`` wraps ``xllamacpp`` and is the only importer of it. ``Worker`` owns an engine in a
+thread of its own and serves requests in order of arrival, so that callers never wait inside llama.cpp
+and the prefix cache (one slot) is used by neighbouring requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mipro_walk.errors import ConfigError, PrerequisiteError
+
+Body = dict[str, Any]
+
+CONTEXT_TOKENS = 8192
+QUEUE_LIMIT = 64
+
+_MAX_THREADS_TRIED = 4
+_CALIBRATION_SECONDS = 3.0
+_PROBE_WORDS = 40
+_PROBE_TOKENS = 10
+_COLLAPSE_FACTOR = 4
+_COLLAPSE_ANSWERS = 3
+_RECALIBRATION_PAUSE_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class RequestRefusedError(Exception):
+    """The engine cannot answer this request as it stands; the same request would fail again."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class QueueFullError(Exception):
+    """Too many requests wait already. ``retry_after`` is in seconds."""
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} requests are waiting")
+        self.waiting = waiting
+        self.retry_after = retry_after
+
+
+class ChatEngine(Protocol):
+    """Answers one chat completion at a time; called from one thread only.
+
+    Attributes:
+        model: Name of the model that answers (the file's name).
+        threads: CPU threads in use.
+        tokens_per_second: Generated tokens per second, as measured last.
+    """
+
+    model: str
+    threads: int
+    tokens_per_second: float
+
+    def complete(self, request: Body) -> Body:
+        """Return an OpenAI chat completion with exact usage.
+
+        Raises:
+            RequestRefusedError: the request is at fault (grammar, schema, context length).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What one probe measured: seconds for the whole probe, and generated tokens per second."""
+
+    seconds: float
+    tokens_per_second: float
+
+
+class LlamaEngine:
+    """A GGUF model served by llama.cpp on the CPU.
+
+    Args:
+        path: The model file.
+        threads: CPU threads; None measures at start and chooses the fastest.
+
+    Raises:
+        PrerequisiteError: ``xllamacpp`` is not installed here.
+        ConfigError: llama.cpp cannot load the file.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        self.model = path.name
+        self._path = path
+        self._fixed_threads = threads
+        self._slow_answers = 0
+        self._calibrate()
+
+    def complete(self, request: Body) -> Body:
+        answer = _ask(self._server, request)
+        self._watch_speed(answer.pop("timings", {}))
+        answer["model"] = self.model
+        return answer
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        self._server = None
+
+    def _calibrate(self) -> None:
+        """Load the model with the fastest number of threads.
+
+        More threads are not always faster: with other load on the cores they wait for each other, and
+        the slower of two probes shows it. Counts are tried upwards until one is slower than the best.
+        """
+        started = time.monotonic()
+        counts = [self._fixed_threads] if self._fixed_threads else _thread_counts()
+        best: Speed | None = None
+        for threads in counts:
+            if best and time.monotonic() - started > _CALIBRATION_SECONDS:
+                break
+            server = _load(self._path, threads)
+            speed = _probe(server, give_up_after=best.seconds if best else None)
+            if best and speed.seconds >= best.seconds:
+                break
+            best, self._server, self.threads = speed, server, threads
+            self.tokens_per_second = self._expected_speed = speed.tokens_per_second
+        self._calibrated_at = time.monotonic()
+
+    def _watch_speed(self, timings: Body) -> None:
+        """Measure again when answers became much slower than at the last calibration."""
+        if timings.get("predicted_n", 0) < 3 or not timings.get("predicted_ms"):
+            return
+        speed = 1000 * timings["predicted_n"] / timings["predicted_ms"]
+        self.tokens_per_second += 0.2 * (speed - self.tokens_per_second)
+        slow = speed < self._expected_speed / _COLLAPSE_FACTOR
+        self._slow_answers = self._slow_answers + 1 if slow else 0
+        rested = time.monotonic() - self._calibrated_at > _RECALIBRATION_PAUSE_SECONDS
+        if self._slow_answers >= _COLLAPSE_ANSWERS and rested and not self._fixed_threads:
+            before = self.threads
+            self._slow_answers = 0
+            self._calibrate()
+            _log.warning("The model became slow; threads measured again: %d -> %d.", before, self.threads)
+
+
+class Worker:
+    """Serves requests one at a time, first come first served, in a thread that owns the engine."""
+
+    def __init__(self, engine: ChatEngine, queue_limit: int = QUEUE_LIMIT) -> None:
+        self.engine = engine
+        self._queue_limit = queue_limit
+        self._queue: deque[tuple[Body, Future[Body]]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._seconds_per_answer = 1.0
+        # A daemon: llama.cpp cannot be interrupted, and its answer must not hold up the exit.
+        self._thread = threading.Thread(target=self._serve, name="llama", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait (the one being answered is not among them)."""
+        with self._changed:
+            return self._count_waiting()
+
+    def submit(self, request: Body) -> Future[Body]:
+        """Queue a request. Cancelling the future while it waits takes it out of the queue.
+
+        Raises:
+            QueueFullError: the queue is at its limit.
+        """
+        future: Future[Body] = Future()
+        with self._changed:
+            waiting = self._count_waiting()
+            if waiting >= self._queue_limit:
+                raise QueueFullError(waiting, max(1, round(waiting * self._seconds_per_answer)))
+            self._queue.append((request, future))
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Take no more work and cancel what waits. An answer under way is not waited for."""
+        with self._changed:
+            self._closed = True
+            for _request, future in self._queue:
+                future.cancel()
+            self._queue.clear()
+            self._changed.notify()
+
+    def _count_waiting(self) -> int:
+        while self._queue and self._queue[0][1].cancelled():
+            self._queue.popleft()
+        return sum(not future.cancelled() for _request, future in self._queue)
+
+    def _next(self) -> tuple[Body, Future[Body]] | None:
+        with self._changed:
+            while True:
+                if self._closed:
+                    return None
+                if self._queue:
+                    request, future = self._queue.popleft()
+                    if future.set_running_or_notify_cancel():
+                        return request, future
+                    continue
+                self._changed.wait()
+
+    def _serve(self) -> None:
+        while (work := self._next()) is not None:
+            request, future = work
+            started = time.monotonic()
+            try:
+                future.set_result(self.engine.complete(request))
+            except Exception as exc:  # the caller gets it; this thread must live on
+                future.set_exception(exc)
+            self._seconds_per_answer += 0.2 * (time.monotonic() - started - self._seconds_per_answer)
+
+
+def _load(path: Path, threads: int) -> Any:
+    xllamacpp = _import_xllamacpp()
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.model_alias = {path.name}
+    # llama.cpp itself caps this at the model's training context.
+    params.n_ctx = CONTEXT_TOKENS
+    # More slots only lose on few cores, and one slot keeps the shared prefix cached.
+    params.n_parallel = 1
+    params.cache_ram_mib = 0
+    params.n_gpu_layers = 0
+    params.verbosity = 0
+    params.warmup = False
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
+    # xllamacpp opens a loopback listener of its own; this key, known to nobody, closes it.
+    params.api_keys = [secrets.token_hex(32)]
+    params.ui = False
+    params.endpoint_slots = False
+    params.n_threads_http = 1
+    try:
+        return xllamacpp.Server(params)
+    except (RuntimeError, ValueError) as exc:
+        raise ConfigError(
+            f"llama.cpp cannot load {str(path)!r}: {exc}",
+            fix="Pass a complete GGUF file of a chat model (--model-path).",
+        ) from exc
+
+
+def _import_xllamacpp() -> Any:
+    try:
+        import xllamacpp
+    except ImportError as exc:
+        raise PrerequisiteError(
+            f"The local model needs the package xllamacpp, which cannot be imported here ({exc}).",
+            fix="Install xllamacpp (prebuilt for x86-64 and arm64), or use a hosted or Ollama endpoint.",
+        ) from exc
+    return xllamacpp
+
+
+def _ask(server: Any, request: Body) -> Body:
+    try:
+        answer: Body = server.handle_chat_completions(request)
+    except ValueError as exc:
+        # How xllamacpp reports a schema or template it cannot turn into a grammar.
+        raise RequestRefusedError(str(exc)) from exc
+    error = answer.get("error")
+    if error is None:
+        return answer
+    if error.get("type") == "exceed_context_size_error":
+        raise RequestRefusedError(
+            f"The prompt has {error.get('n_prompt_tokens')} tokens; this model's context holds "
+            f"{error.get('n_ctx')}. Use fewer or shorter demonstrations.",
+            code="context_length_exceeded",
+        )
+    if error.get("code") == 400:
+        raise RequestRefusedError(str(error.get("message")))
+    raise RuntimeError(f"llama.cpp failed: {error.get('message')}")
+
+
+def _thread_counts() -> list[int]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return list(range(1, min(_MAX_THREADS_TRIED, cores) + 1))
+
+
+def _probe(server: Any, give_up_after: float | None, clock: Callable[[], float] = time.monotonic) -> Speed:
+    """Time a short prompt and a short answer twice and return the slower one.
+
+    A first, shorter request pages the weights in. When the first probe is already slower than
+    ``give_up_after`` seconds the second is saved.
+    """
+    _ask(server, _probe_request("warm", words=1, tokens=1))
+    slowest = Speed(0.0, 0.0)
+    for name in ("first", "second"):
+        started = clock()
+        answer = _ask(server, _probe_request(name, _PROBE_WORDS, _PROBE_TOKENS))
+        timings = answer["timings"]
+        speed = Speed(clock() - started, 1000 * timings["predicted_n"] / timings["predicted_ms"])
+        slowest = max(slowest, speed, key=lambda one: one.seconds)
+        if give_up_after is not None and slowest.seconds >= give_up_after:
+            break
+    return slowest
+
+
+def _probe_request(name: str, words: int, tokens: int) -> Body:
+    # The name comes first so that the prefix cache cannot answer the second probe.
+    text = f"{name} " + "word " * words
+    messages = [{"role": "system", "content": text}, {"role": "user", "content": "go on"}]
+    return {"messages": messages, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
