@@ -1,0 +1,115 @@
+"""``mipro-walk results``: the results of a job, from its files or from the backend."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mipro_walk.cli.job_session import complete_job_id, open_backend, stderr_console, stdout_console
+from mipro_walk.cli.train_command import AsJson, Backend, print_json
+from mipro_walk.errors import ConfigError, PrerequisiteError
+
+FILE_NAMES = ("best_prompt.json", "score_history.json", "selected_demos.json", "job_metadata.json")
+JOB_ID = re.compile(r"pl_[0-9A-Za-z_-]{1,80}")
+MAX_BYTES = 50_000_000
+
+
+def results(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID|DIR]",
+            help="A job id or a folder of result files; by default the work folder's, else the last finished job.",
+            autocompletion=complete_job_id,
+        ),
+    ] = None,
+    backend: Backend = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a job found: verdict, prompt, progression, cost, and how to use it.
+
+    Example: mipro-walk results --json | jq .scores
+    """
+    from mipro_walk.cli.results_screen import render
+    from mipro_walk.walkthrough.submit_job import describe
+
+    documents, folder = _find(target, backend)
+    for warning in _damaged(documents, folder):
+        stderr_console().print(f"WARN {warning}", soft_wrap=True)
+    if as_json:
+        print_json({**describe(documents), "documents": documents})
+    else:
+        render(documents, stdout_console(), folder=folder)
+
+
+def read_documents(folder: Path) -> dict[str, Any]:
+    """Return the documents in ``folder`` by file name; ``best_prompt.json`` has to be there.
+
+    Raises:
+        ConfigError: it is missing, or a file is not one of ours.
+        PrerequisiteError: a file cannot be read.
+    """
+    found = {name: _read(folder / name) for name in FILE_NAMES if (folder / name).exists()}
+    if "best_prompt.json" not in found:
+        raise ConfigError(f"There is no best_prompt.json in {folder}.", "Run `mipro-walk train`, or name a job id.")
+    return found
+
+
+def _find(target: str | None, backend: str | None) -> tuple[dict[str, Any], Path | None]:
+    if target is not None and not JOB_ID.fullmatch(target):
+        path = Path(target).expanduser().absolute()
+        folder = path.parent if path.name in FILE_NAMES else path
+        return read_documents(folder), folder
+    if target is None and backend is None:
+        from mipro_walk.paths import Workdir
+
+        usual = Workdir.default_path() / "results"
+        if (usual / "best_prompt.json").exists():
+            Workdir.open()  # somebody else's folder in a shared temp folder is refused here
+            return read_documents(usual), usual
+    with open_backend(backend) as opened:
+        job_id = target or _last_finished(opened.client.jobs())
+        folder_name = (opened.client.status(job_id).get("launch") or {}).get("results_folder")
+        documents = opened.client.results(job_id)
+    folder = Path(folder_name) if isinstance(folder_name, str) else None
+    return documents, folder if folder is not None and (folder / "best_prompt.json").exists() else None
+
+
+def _last_finished(jobs: list[dict[str, Any]]) -> str:
+    for job in jobs:
+        if job["status"] in ("succeeded", "completed"):
+            return str(job["job_id"])
+    raise ConfigError("There are no results yet.", "Run `mipro-walk run`, or `mipro-walk train CONFIG`.")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path} is not a result file.", "Name the folder that holds best_prompt.json.")
+        document = json.loads(path.read_bytes())
+    except OSError as exc:
+        raise PrerequisiteError(f"{path} cannot be read: {exc.strerror or exc}.", "Check who may read it.") from exc
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"{path} is damaged: it is not JSON.", "Make it again: mipro-walk results ID") from exc
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or kind != f"mipro_walk.{path.stem}" or document.get("schema_version") != 1:
+        raise ConfigError(f"{path} is not a {path.name} of this program.", "Make it again: mipro-walk results ID")
+    return document
+
+
+def _damaged(documents: dict[str, Any], folder: Path | None) -> list[str]:
+    """Return a warning for each file whose bytes are not the ones that were written."""
+    checksums = documents.get("job_metadata.json", {}).get("files") or {}
+    if folder is None:
+        return []
+    warnings = []
+    for name, expected in checksums.items():
+        path = folder / name
+        if name in FILE_NAMES and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            warnings.append(f"{path} was changed after it was written.")
+    return warnings

@@ -1,0 +1,256 @@
+"""The results of a job on the screen, in the order in which people ask.
+
+Is it better? What should I use? What does it say? How did the search go? What did it cost? What now?
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mipro_walk.cli.charts import MAX_WIDTH, progress_chart
+from mipro_walk.cli.live_displays import NARROW, cost_in_words, duration, is_ascii_only
+from mipro_walk.cli.visible import foreign, one_line, visible
+from mipro_walk.results import BEST_PROMPT, JOB_METADATA, SCORE_HISTORY
+
+MAX_DEMONSTRATIONS = 12
+QUERY_WIDTH = 200
+CONFIG_NAME = "mipro_config.toml"
+Documents = Mapping[str, Mapping[str, Any]]
+
+
+def render(documents: Documents, console: Console, *, folder: Path | None = None) -> None:
+    """Print the results.
+
+    Args:
+        documents: the result documents by file name; without ``score_history.json`` or ``job_metadata.json`` the
+            parts that need them are left out.
+        folder: where the files lie, for the commands of the last part.
+    """
+    best = documents[BEST_PROMPT]
+    history, metadata = documents.get(SCORE_HISTORY), documents.get(JOB_METADATA)
+    _verdict(best, console)
+    _recommendation(best, console)
+    _instruction(best, console)
+    _demonstrations(best["demonstrations"], console)
+    if history:
+        _progression(history, console)
+    if metadata:
+        _cost(history or {}, metadata, console)
+    _next_steps(best, metadata or {}, folder, console)
+
+
+def verdict_in_words(best: Mapping[str, Any], *, is_ascii: bool = False) -> str:
+    """Return the outcome of the final test with its numbers, or that there was none."""
+    score = best.get("score")
+    if score is None:
+        return _untested(best)
+    if score["n"] == 0:
+        return f"Not decided: all {score['excluded']} pairs of test answers are unknown, so nothing was measured."
+    arrow = "->" if is_ascii else "→"
+    change = (
+        f"{score['baseline']:.2f} {arrow} {score['winner']:.2f} on {score['n']} unseen test rows, "
+        f"{points(score['difference'])} points (95 % interval {points(score['low'])} to {points(score['high'])}), "
+        f"{_p_value(score['p_value'])}"
+    )
+    excluded = f"; {score['excluded']} rows left out as unknown" if score.get("excluded") else ""
+    return f"{_headline(score)}: {change}{excluded}."
+
+
+def points(difference: float) -> str:
+    """Return a difference of scores in points with its sign: 0.43 is ``+43``."""
+    value = round(difference * 100)
+    return f"{value:+d}" if value else "0"
+
+
+def _headline(score: Mapping[str, Any]) -> str:
+    if score["verdict"] == "better":
+        return "Better"
+    return "Worse" if score["verdict"] == "worse" else "No significant gain"
+
+
+def _p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _untested(best: Mapping[str, Any]) -> str:
+    found = best.get("search_score")
+    start = "Not tested: no unseen rows were scored, so whether this prompt is better is not known."
+    if not found or found["mean"] is None:
+        return start
+    return f"{start} In the search it scored {found['mean']:.2f} on {found['n']} val rows, a flattering number."
+
+
+def _verdict(best: Mapping[str, Any], console: Console) -> None:
+    score = best.get("score")
+    style = "bold yellow"
+    if score and score["verdict"] != "no significant gain":
+        style = "bold green" if score["verdict"] == "better" else "bold red"
+    console.print()
+    console.print(Text(verdict_in_words(best, is_ascii=is_ascii_only(console)), style=style))
+    if score and score["n"]:
+        detail = f"Of {score['n']} rows {score['gained']} were gained and {score['lost']} lost."
+        if score["verdict"] == "no significant gain":
+            detail += (
+                f" {score['n']} rows show a difference of about {points(score['detectable_difference']).lstrip('+')} "
+                "points or more; a smaller one needs more test rows."
+            )
+        console.print(Text(detail, style="dim"))
+
+
+def _recommendation(best: Mapping[str, Any], console: Console) -> None:
+    if best["recommendation"] == "winner":
+        words = "Use the prompt that was found."
+        if best.get("score") is None:
+            words += " Test it on rows of your own first."
+    elif best.get("score") and best["score"]["verdict"] == "worse":
+        words = "Keep the baseline: the prompt that was found does worse on unseen rows."
+    else:
+        words = "Keep the baseline: what was found is not shown to be better, and the baseline is simpler."
+    console.print(Text(f"Recommended: {words}"))
+
+
+def _instruction(best: Mapping[str, Any], console: Console) -> None:
+    if best["recommendation"] == "winner":
+        source = (best.get("winner") or {}).get("instruction_source", "unknown")
+    else:
+        source = "baseline"
+    _heading(f"Instruction (source: {visible(source, console.encoding)})", console)
+    text = foreign(best["instruction"]["content"], console, keep_newlines=True)
+    console.print(Padding(text, (0, 0, 0, 2)))
+
+
+def _demonstrations(demos: Sequence[Mapping[str, Any]], console: Console) -> None:
+    _heading(f"Demonstrations ({len(demos)})", console)
+    if not demos:
+        console.print(Text("  none: the instruction stands alone"))
+        return
+    shown = demos[:MAX_DEMONSTRATIONS]
+    if console.width < NARROW:
+        for demo in shown:
+            console.print(foreign(f"  {_short(demo['query'], console)} => {_short(demo['label'], console)}", console))
+    else:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("  query", overflow="fold", ratio=3)
+        table.add_column("label", overflow="fold")
+        for demo in shown:
+            query = Text("  " + _short(demo["query"], console), overflow="fold")
+            table.add_row(query, Text(_short(demo["label"], console), overflow="fold"))
+        console.print(table)
+    if len(demos) > len(shown):
+        dots = "..." if is_ascii_only(console) else "…"
+        console.print(Text(f"  {dots} {len(demos) - len(shown)} more", style="dim"))
+
+
+def _short(text: object, console: Console) -> str:
+    return one_line(text, console.encoding, QUERY_WIDTH)
+
+
+def _progression(history: Mapping[str, Any], console: Console) -> None:
+    if not history.get("iterations"):
+        return
+    _heading("Progression of the search", console)
+    for line in progress_chart(history, width=min(console.width, MAX_WIDTH), is_ascii=is_ascii_only(console)):
+        console.print(line, highlight=False)
+
+
+def _cost(history: Mapping[str, Any], metadata: Mapping[str, Any], console: Console) -> None:
+    _heading("What it took", console)
+    progress, usage = metadata.get("progress") or {}, metadata.get("usage") or {}
+    data, models = metadata.get("data") or {}, metadata.get("models") or {}
+    plan = history.get("plan") or metadata.get("plan") or {}
+    test = history.get("test")
+    tested = f"; the final test: {test['n']} rows for each prompt" if test else "; no final test"
+    rows = [
+        ("rollouts", f"{history.get('rollouts', '?')} of {plan.get('budget', '?')} to search{tested}"),
+        ("model calls", _calls(usage)),
+        ("tokens", _tokens(usage)),
+        ("cost", cost_in_words(usage, models)),
+        ("time", duration(float(metadata.get("seconds") or 0.0))),
+        ("stopped", visible(metadata.get("stop_reason") or "?", console.encoding)),
+        ("model", _model(models, console)),
+        ("data", one_line(data.get("source") or "unknown", console.encoding, 300)),
+    ]
+    if progress.get("unknown"):
+        rows.insert(1, ("unknown", f"{progress['unknown']} rollouts measured nothing and count for nothing"))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in rows:
+        table.add_row(Text(f"  {name}", style="dim"), Text(value, overflow="fold"))
+    console.print(table, highlight=False)
+
+
+def _calls(usage: Mapping[str, Any]) -> str:
+    calls = {role: int((part or {}).get("calls") or 0) for role, part in usage.items()}
+    return f"{calls.get('policy', 0):,} to the policy model, {calls.get('meta', 0):,} to the meta-model"
+
+
+def _tokens(usage: Mapping[str, Any]) -> str:
+    prompt = sum(int((part or {}).get("prompt_tokens") or 0) for part in usage.values())
+    completion = sum(int((part or {}).get("completion_tokens") or 0) for part in usage.values())
+    return f"{prompt:,} in, {completion:,} out"
+
+
+def _model(models: Mapping[str, Any], console: Console) -> str:
+    policy = models.get("policy") or {}
+    return one_line(f"{policy.get('provider', '?')}/{policy.get('model', '?')}", console.encoding, 200)
+
+
+def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Path | None, console: Console) -> None:
+    _heading("What next", console)
+    lines: list[tuple[str, list[str]]] = []
+    if folder is not None:
+        path = folder / BEST_PROMPT
+        lines.append(("See the whole prompt:", [f"cat {shlex.quote(str(path))}"]))
+        lines.append(("Use it in Python (pip install openai):", usage_in_python(best, path)))
+    if metadata.get("job_id"):
+        lines.append(("See these results again:", [f"mipro-walk results {metadata['job_id']}"]))
+    again = _more_budget(metadata, folder)
+    if again:
+        lines.append(("Search again with four times the budget:", [again]))
+    for title, code in lines:
+        console.print(Text(f"  {title}", style="dim"))
+        for line in code:
+            # Lines to copy are never folded at the width of the screen.
+            console.print(Text("    " + visible(line, console.encoding)), soft_wrap=True, highlight=False)
+
+
+def _more_budget(metadata: Mapping[str, Any], folder: Path | None) -> str | None:
+    """Return the command that repeats the search with more rollouts, if the configuration lies where we left it."""
+    section = (metadata.get("config") or {}).get("prompt_learning") or {}
+    budget = (section.get("termination_config") or {}).get("budget")
+    config = folder.parent / CONFIG_NAME if folder is not None else None
+    if not isinstance(budget, int) or config is None or not config.is_file():
+        return None
+    return f"MIPRO_WALK_BUDGET={4 * budget} mipro-walk train {shlex.quote(str(config))} --poll"
+
+
+def usage_in_python(best: Mapping[str, Any], path: Path) -> list[str]:
+    """Return a program that asks the model with the recommended prompt, at most eight lines."""
+    model = best.get("model") or {}
+    client = {
+        "groq": 'OpenAI(base_url="https://api.groq.com/openai/v1", api_key=os.environ["GROQ_API_KEY"])',
+        "local": 'OpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ.get("API_KEY", "none"))',
+        "custom": 'OpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ.get("API_KEY", "none"))',
+    }.get(str(model.get("provider")), "OpenAI()")
+    return [
+        "import json, os",
+        "from openai import OpenAI",
+        f"best = json.load(open({str(path)!r}, encoding='utf-8'))",
+        "query = 'Where is my card?'",
+        "messages = [*best['messages'][:-1], {'role': 'user', 'content': query}]",
+        f"client = {client}",
+        "answer = client.chat.completions.create(model=best['model']['model'], messages=messages)",
+        "print(answer.choices[0].message.content)",
+    ]
+
+
+def _heading(text: str, console: Console) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))

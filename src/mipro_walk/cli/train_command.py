@@ -1,0 +1,214 @@
+"""``mipro-walk train`` and ``mipro-walk resume``: submit a job or go on with one, follow it, keep its results."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mipro_walk.cli.job_session import (
+    chosen_display,
+    complete_job_id,
+    is_interactive,
+    open_backend,
+    require_task_app,
+    stderr_console,
+    stdout_console,
+    task_app_key,
+    task_app_of,
+)
+from mipro_walk.errors import ConfigError, PrerequisiteError
+
+if TYPE_CHECKING:  # what these need is heavy; --help does without it
+    from rich.console import Console
+
+    from mipro_walk.clients.backend import BackendClient
+    from mipro_walk.walkthrough.submit_job import Follow, TrainResult
+
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="URL", envvar="MIPRO_WALK_BACKEND", help="Use this backend (SYNTH_API_KEY)."),
+]
+DisplayOption = Annotated[
+    str | None,
+    typer.Option("--display", metavar="NAME", envvar="MIPRO_WALK_DISPLAY", help="rich, plain, log or none."),
+]
+Events = Annotated[
+    str | None,
+    typer.Option("--events", metavar="ndjson", envvar="MIPRO_WALK_EVENTS", help="Write every event to stdout."),
+]
+AsJson = Annotated[bool, typer.Option("--json", envvar="MIPRO_WALK_JSON", help="Write one JSON object at the end.")]
+FailUnder = Annotated[
+    float | None,
+    typer.Option(
+        "--fail-under", metavar="X", min=0.0, max=1.0, envvar="MIPRO_WALK_FAIL_UNDER", help="Exit 6 below this score."
+    ),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option("--results", metavar="DIR", envvar="MIPRO_WALK_RESULTS", help="Where the result files go."),
+]
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("mipro_config.toml"),
+    poll: Annotated[
+        bool, typer.Option("--poll/--no-poll", envvar="MIPRO_WALK_POLL", help="Follow the job to its end.")
+    ] = True,
+    backend: Backend = None,
+    display: DisplayOption = None,
+    events: Events = None,
+    as_json: AsJson = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", envvar="MIPRO_WALK_YES", help="Agree to calls that cost money.")
+    ] = False,
+    max_cost_usd: Annotated[
+        float | None,
+        typer.Option("--max-cost-usd", metavar="X", min=0.0, envvar="MIPRO_WALK_MAX_COST_USD", help="Hard cap."),
+    ] = None,
+    fail_under: FailUnder = None,
+    results: Results = None,
+) -> None:
+    """Submit an optimization job and follow it. Ctrl-C pauses it; `mipro-walk resume` goes on.
+
+    Example: mipro-walk train mipro_config.toml --poll --max-cost-usd 1
+    """
+    from mipro_walk.config import load_config
+    from mipro_walk.walkthrough.submit_job import submit_and_follow, with_spending_limit
+
+    output = _Output(display, events, as_json)
+    loaded = load_config(config)
+    loaded = with_spending_limit(
+        loaded, max_cost_usd=max_cost_usd, yes=yes, is_interactive=is_interactive(), confirm=_confirm
+    )
+    folder = (results or loaded.results_path(config)).expanduser().absolute()
+    key = task_app_key(loaded, config.absolute())
+    launch = {"config": str(config.absolute()), "results_folder": str(folder)}
+    with open_backend(backend, outlives_us=not poll) as opened:
+        if backend is None:
+            require_task_app(loaded.task_app_url, key)
+        if key:
+            opened.client.register_environment_key(key)
+        if not poll:
+            _hand_over(opened.client.submit(loaded.as_dict(), launch), output)
+            return
+        follow = output.follow(opened.client, is_ours=opened.is_ours)
+        done = submit_and_follow(opened.client, loaded, follow=follow, results_folder=folder, launch=launch)
+    output.show(done, folder, fail_under)
+
+
+def resume(
+    job_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="The job; by default the last unfinished one.", autocompletion=complete_job_id
+        ),
+    ] = None,
+    backend: Backend = None,
+    display: DisplayOption = None,
+    events: Events = None,
+    as_json: AsJson = False,
+    fail_under: FailUnder = None,
+    results: Results = None,
+) -> None:
+    """Go on with a job exactly as it was submitted. Calls that were paid for are not made again.
+
+    Example: mipro-walk resume pl_0123456789abcdef
+    """
+    from mipro_walk.walkthrough.submit_job import last_unfinished, resume_and_follow
+
+    output = _Output(display, events, as_json)
+    with open_backend(backend) as opened:
+        chosen = job_id or last_unfinished(opened.client)
+        status = opened.client.status(chosen)
+        folder = _results_folder(results, status)
+        follow = output.follow(opened.client, is_ours=opened.is_ours)
+        run = functools.partial(resume_and_follow, opened.client, chosen, follow=follow, results_folder=folder)
+        if backend is not None or status["status"] not in ("queued", "running", "paused", "failed"):
+            done = run()
+        else:
+            with task_app_of(status.get("launch") or {}, str(status.get("task_app_url") or "")):
+                done = run()
+    output.show(done, folder, fail_under)
+
+
+class _Output:
+    """Where the parts of the output go: talk to stderr, results to stdout unless events or JSON claim it."""
+
+    def __init__(self, display: str | None, events: str | None, as_json: bool) -> None:
+        if events not in (None, "ndjson"):
+            raise ConfigError(f"--events {events!r} is not known.", "Use --events ndjson.")
+        self.err: Console = stderr_console()
+        self.display = chosen_display(display, self.err)
+        self.has_events = events is not None
+        self.as_json = as_json
+
+    def follow(self, client: BackendClient, *, is_ours: bool) -> Follow:
+        """Return the function that follows a job the way the options say."""
+        from mipro_walk.cli.live import OnInterrupt, follow, write_ndjson
+
+        on_interrupt: OnInterrupt = "pause" if is_ours else "detach"
+
+        def watch(job_id: str) -> dict[str, Any]:
+            self.say(f"Job {job_id}")
+            return follow(
+                client,
+                job_id,
+                console=self.err,
+                display=self.display,
+                on_interrupt=on_interrupt,
+                on_event=write_ndjson if self.has_events else None,
+            )
+
+        return watch
+
+    def say(self, text: str) -> None:
+        """Tell the user something, unless a program reads our log."""
+        if self.display in ("rich", "plain"):
+            self.err.print(text, soft_wrap=True)
+
+    def show(self, done: TrainResult, folder: Path | None, fail_under: float | None) -> None:
+        """Show the results and raise if they are below the threshold."""
+        from mipro_walk.cli.results_screen import render
+        from mipro_walk.walkthrough.submit_job import require_score
+
+        if self.as_json:
+            print_json(done.as_dict())
+        elif done.documents and self.display != "none":
+            render(done.documents, self.err if self.has_events else stdout_console(), folder=folder)
+        if done.files:
+            self.say(f"\nResults written to {done.files[0].parent}")
+        require_score(done, fail_under)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Write one JSON object to standard output; in ASCII, so that nothing in it acts on a terminal."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def _hand_over(job_id: str, output: _Output) -> None:
+    if output.as_json:
+        print_json({"schema_version": 1, "job_id": job_id, "status": "queued"})
+        return
+    output.say("The job runs without you. Watch it, or stop the servers that were started for it:")
+    output.say(f"  mipro-walk resume {job_id}\n  mipro-walk stop")
+    typer.echo(job_id)
+
+
+def _results_folder(option: Path | None, status: dict[str, Any]) -> Path | None:
+    """Return the folder of the option, else the one the job was submitted with if it is still ours to write."""
+    recorded = (status.get("launch") or {}).get("results_folder")
+    if option is None and not isinstance(recorded, str):
+        return None
+    folder = (option or Path(str(recorded))).expanduser().absolute()
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise PrerequisiteError(f"The results folder {folder} cannot be written to.", "Choose one with --results DIR.")
+    return folder
+
+
+def _confirm(question: str) -> bool:
+    return typer.confirm(question, default=False, err=True)

@@ -1,0 +1,221 @@
+"""Submitting a job and following it to its end: the one flow behind ``train``, ``resume`` and step 5."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mipro_walk.config import RunConfig
+from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError, ScoreBelowThresholdError
+from mipro_walk.results import write_documents
+
+Status = Mapping[str, Any]
+Follow = Callable[[str], Status]
+"""Shows a job until it ends or pauses, and returns its last status. Raises what ends the watching early."""
+
+FREE_PROVIDERS = ("local",)
+UNFINISHED = ("queued", "running", "paused", "failed")
+"""States that ``resume`` can go on from; a failed job keeps every call that was recorded."""
+
+
+class JobClient(Protocol):
+    """What this flow needs of a backend; :class:`mipro_walk.clients.backend.BackendClient` is one."""
+
+    def submit(
+        self, document: Mapping[str, Any], launch: Mapping[str, Any] | None = None, idempotency_key: str | None = None
+    ) -> str:
+        """Submit a configuration and return the job id."""
+        ...
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        """Return the status document."""
+        ...
+
+    def events(self, job_id: str, since: int = 0, limit: int = 200) -> list[dict[str, Any]]:
+        """Return events after ``since``, ascending."""
+        ...
+
+    def results(self, job_id: str) -> dict[str, Any]:
+        """Return the result documents by file name."""
+        ...
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """End the job for good."""
+        ...
+
+    def pause(self, job_id: str) -> dict[str, Any]:
+        """Pause the job after the calls in flight."""
+        ...
+
+    def resume(self, job_id: str) -> dict[str, Any]:
+        """Go on with the job."""
+        ...
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return every job, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """How a job ended.
+
+    Attributes:
+        status: the last status document.
+        documents: the result documents by file name; empty if the job left none.
+        files: what was written of them.
+    """
+
+    job_id: str
+    status: Status
+    documents: Mapping[str, Mapping[str, Any]]
+    files: tuple[Path, ...] = ()
+
+    @property
+    def score(self) -> float | None:
+        """The recommended prompt's score on test, else (without a test) its search score on val."""
+        best = self.documents.get("best_prompt.json")
+        if best is None:
+            return None
+        if best["score"] is not None:
+            return float(best["score"][best["recommendation"]])
+        found = best["search_score"]
+        return None if found is None or found["mean"] is None else float(found["mean"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the one JSON object that ``train --json`` and ``run --json`` write."""
+        return {
+            **describe(self.documents),
+            "job_id": self.job_id,
+            "status": self.status["status"],
+            "stop_reason": self.status.get("stop_reason"),
+            "score": self.score,
+            "files": [str(path) for path in self.files],
+        }
+
+
+def describe(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return verdict, recommendation and scores with their n as plain data; empty documents give nulls."""
+    best = documents.get("best_prompt.json") or {}
+    test = best.get("score")
+    return {
+        "schema_version": 1,
+        "job_id": (documents.get("job_metadata.json") or {}).get("job_id"),
+        "verdict": test["verdict"] if test else None,
+        "recommendation": best.get("recommendation"),
+        "scores": {"test": test, "search": best.get("search_score")},
+    }
+
+
+def submit_and_follow(
+    client: JobClient,
+    config: RunConfig,
+    *,
+    follow: Follow,
+    results_folder: Path | None,
+    launch: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+) -> TrainResult:
+    """Submit ``config``, follow the job and write its results.
+
+    Args:
+        results_folder: where the documents go; ``None`` writes none.
+        launch: what ``resume`` needs to start the task app again (no secrets).
+
+    Raises:
+        ConfigError: the backend refused the configuration.
+        MiproWalkError: the job failed.
+        IncompleteError: the job paused.
+    """
+    where = {"results_folder": str(results_folder)} if results_folder else {}
+    job_id = client.submit(_with_key(config), {**(launch or {}), **where}, idempotency_key)
+    return finish(client, job_id, follow(job_id), results_folder)
+
+
+def resume_and_follow(client: JobClient, job_id: str, *, follow: Follow, results_folder: Path | None) -> TrainResult:
+    """Go on with a job exactly as it was submitted. A job that is done is not run again."""
+    if client.status(job_id)["status"] in ("paused", "failed"):
+        client.resume(job_id)
+    return finish(client, job_id, follow(job_id), results_folder)
+
+
+def finish(client: JobClient, job_id: str, status: Status, results_folder: Path | None) -> TrainResult:
+    """Turn the last status into a result, with its files written, or into the error that says what to do."""
+    state = status["status"]
+    if state == "failed":
+        message = f"Job {job_id} failed: {status.get('error') or 'the backend gives no reason'}"
+        raise MiproWalkError(message, f"{status.get('fix') or ''} Then: mipro-walk resume {job_id}".strip())
+    if state == "paused":
+        message = f"Job {job_id} paused: {status.get('error') or 'it was asked to'}"
+        raise IncompleteError(message, f"{status.get('fix') or ''} Go on with: mipro-walk resume {job_id}".strip())
+    documents = client.results(job_id) if state in ("succeeded", "completed") or status.get("stop_reason") else {}
+    files = write_documents(results_folder, documents) if documents and results_folder else []
+    return TrainResult(job_id, status, documents, tuple(files))
+
+
+def last_unfinished(client: JobClient) -> str:
+    """Return the id of the newest job that can go on.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for job in client.jobs():
+        if job["status"] in UNFINISHED:
+            return str(job["job_id"])
+    raise ConfigError("There is no unfinished job to resume.", "See `mipro-walk jobs`, or start one: mipro-walk train")
+
+
+def with_spending_limit(
+    config: RunConfig, *, max_cost_usd: float | None, yes: bool, is_interactive: bool, confirm: Callable[[str], bool]
+) -> RunConfig:
+    """Return ``config`` with the cap of this call, once somebody agreed to spend money; local models cost none.
+
+    Raises:
+        ConfigError: nobody can be asked, or the answer was no.
+    """
+    if max_cost_usd is not None:
+        settings = dataclasses.replace(config.settings, max_cost_usd=max_cost_usd)
+        return dataclasses.replace(config, settings=settings)
+    paid = paid_models(config)
+    if not paid or yes or config.settings.max_cost_usd is not None:
+        return config
+    models = " and ".join(paid)
+    if not is_interactive:
+        raise ConfigError(
+            f"This run calls {models}, which may cost money, and nobody can be asked here.",
+            "Pass --yes, or --max-cost-usd X to cap it.",
+        )
+    if not confirm(f"This run calls {models}, which may cost money. Go on?"):
+        raise ConfigError("Nothing was submitted.", "Pass --max-cost-usd X to cap the cost, or use a local model.")
+    return config
+
+
+def paid_models(config: RunConfig) -> list[str]:
+    """Return ``provider/model`` of each model that may cost money."""
+    models = [(config.policy.provider, config.policy.model), (config.meta_model_provider, config.meta_model)]
+    found = [f"{provider}/{model}" for provider, model in models if provider not in FREE_PROVIDERS]
+    return list(dict.fromkeys(found))
+
+
+def require_score(result: TrainResult, threshold: float | None) -> None:
+    """Raise ScoreBelowThresholdError if the recommended prompt scored below ``threshold`` or was not scored."""
+    if threshold is None:
+        return
+    score = result.score
+    if score is None or score < threshold:
+        shown = "no score" if score is None else f"{score:.3f}"
+        raise ScoreBelowThresholdError(
+            f"The recommended prompt has {shown}, below --fail-under {threshold:g}.",
+            "Give the search more budget, or lower the threshold.",
+        )
+
+
+def _with_key(config: RunConfig) -> dict[str, Any]:
+    """Return the document to submit; a task app key of the config travels in it, as published clients send it."""
+    document = config.as_dict()
+    if config.task_app_api_key is not None:
+        document["prompt_learning"]["task_app_api_key"] = config.task_app_api_key.get_secret_value()
+    return document
