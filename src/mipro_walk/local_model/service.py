@@ -297,8 +297,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 def _require_key(request: Request, key: str) -> None:
     scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-    # On bytes: compare_digest refuses str that is not ASCII.
-    if scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), key.encode()):
+    # On the bytes as sent (Starlette decoded them as latin-1): compare_digest refuses non-ASCII str.
+    if scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode("latin-1"), key.encode()):
         return
     raise _ApiError(
         401,
