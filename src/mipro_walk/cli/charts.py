@@ -130,7 +130,7 @@ def _draw_search(
     if baseline is not None:
         for column in range(0, left - 1, 2):
             grid.put(column, baseline, marks.baseline, STYLES["baseline"])
-    ends = [*columns[1:], min(left - 1, columns[-1] + 3) if columns else 0]
+    ends = [*columns[1:], *(min(left - 1, last + 3) for last in columns[-1:])]
     for trial, start, end in zip(trials, columns, ends, strict=True):
         if trial.get("best_score") is not None:
             for column in range(start, max(start + 1, end)):

@@ -1,22 +1,21 @@
-"""What the job commands share: consoles, the backend to talk to, the task app a job needs."""
+"""What the job commands share: the backend to talk to, the display, the task app a job needs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sqlite3
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from rich.console import Console
-
 from mipro_walk.errors import ConfigError, KeyMissingError, MiproWalkError, UnreachableError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mipro_walk.clients.backend import BackendClient
     from mipro_walk.config import RunConfig
     from mipro_walk.processes import ManagedProcess
@@ -213,21 +212,6 @@ def _wait_for(process: ManagedProcess, url: str) -> None:
 
 
 # ---- terminal
-
-
-def stdout_console() -> Console:
-    """Return the console for results. Rich follows NO_COLOR, FORCE_COLOR, TERM and whether this is a terminal."""
-    return Console(highlight=False, emoji=False, markup=False)
-
-
-def stderr_console() -> Console:
-    """Return the console for talk and progress."""
-    return Console(stderr=True, highlight=False, emoji=False, markup=False)
-
-
-def is_interactive() -> bool:
-    """Whether somebody is there to be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
 def chosen_display(option: str | None, console: Console) -> str:

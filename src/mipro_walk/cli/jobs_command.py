@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mipro_walk.cli.job_session import complete_job_id, open_backend, stderr_console, stdout_console
+from mipro_walk.cli.console import stderr_console, stdout_console
+from mipro_walk.cli.job_session import complete_job_id, open_backend
 from mipro_walk.cli.train_command import AsJson, Backend, print_json
 
 if TYPE_CHECKING:

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from mipro_walk.cli.live_displays import Display, make_display
 from mipro_walk.errors import MiproWalkError, UnreachableError
-from mipro_walk.walkthrough.submit_job import JobClient
+
+if TYPE_CHECKING:
+    from mipro_walk.walkthrough.submit_job import JobClient
 
 EVENTS_SECONDS = 0.3
 STATUS_SECONDS = 1.0

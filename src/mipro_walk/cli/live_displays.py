@@ -338,7 +338,7 @@ def cost_in_words(usage: Mapping[str, Any], models: Mapping[str, Any] | None = N
     total = sum(float(cost) for cost in costs if cost is not None)
     if total == 0:
         providers = {str((model or {}).get("provider")) for model in (models or {}).values()}
-        return "$0.00 (local model)" if providers <= {"local"} else "$0.00"
+        return "$0.00 (local model)" if providers == {"local"} else "$0.00"
     return f"${total:.4f}" if total < 1 else f"${total:.2f}"
 
 

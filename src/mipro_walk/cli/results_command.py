@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mipro_walk.cli.job_session import complete_job_id, open_backend, stderr_console, stdout_console
+from mipro_walk.cli.console import stderr_console, stdout_console
+from mipro_walk.cli.job_session import complete_job_id, open_backend
 from mipro_walk.cli.train_command import AsJson, Backend, print_json
 from mipro_walk.errors import ConfigError, PrerequisiteError
 
@@ -63,8 +64,8 @@ def read_documents(folder: Path) -> dict[str, Any]:
 def _find(target: str | None, backend: str | None) -> tuple[dict[str, Any], Path | None]:
     if target is not None and not JOB_ID.fullmatch(target):
         path = Path(target).expanduser().absolute()
-        folder = path.parent if path.name in FILE_NAMES else path
-        return read_documents(folder), folder
+        given = path.parent if path.name in FILE_NAMES else path
+        return read_documents(given), given
     if target is None and backend is None:
         from mipro_walk.paths import Workdir
 

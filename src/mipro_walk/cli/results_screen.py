@@ -23,6 +23,8 @@ from mipro_walk.results import BEST_PROMPT, JOB_METADATA, SCORE_HISTORY
 MAX_DEMONSTRATIONS = 12
 QUERY_WIDTH = 200
 CONFIG_NAME = "mipro_config.toml"
+LOCAL_URL = "http://127.0.0.1:8003/v1"
+LOCAL_KEY_VARIABLE = "MIPRO_WALK_LOCAL_MODEL_KEY"
 Documents = Mapping[str, Mapping[str, Any]]
 
 
@@ -208,6 +210,9 @@ def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Pa
     if folder is not None:
         path = folder / BEST_PROMPT
         lines.append(("See the whole prompt:", [f"cat {shlex.quote(str(path))}"]))
+        if (best.get("model") or {}).get("provider") == "local":
+            serve = f"export {LOCAL_KEY_VARIABLE}=a-key-of-your-choice; mipro-walk model serve"
+            lines.append(("Serve the local model; the key is needed where you use it, too:", [serve]))
         lines.append(("Use it in Python (pip install openai):", usage_in_python(best, path)))
     if metadata.get("job_id"):
         lines.append(("See these results again:", [f"mipro-walk results {metadata['job_id']}"]))
@@ -236,7 +241,7 @@ def usage_in_python(best: Mapping[str, Any], path: Path) -> list[str]:
     model = best.get("model") or {}
     client = {
         "groq": 'OpenAI(base_url="https://api.groq.com/openai/v1", api_key=os.environ["GROQ_API_KEY"])',
-        "local": 'OpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ.get("API_KEY", "none"))',
+        "local": f'OpenAI(base_url="{LOCAL_URL}", api_key=os.environ["{LOCAL_KEY_VARIABLE}"])',
         "custom": 'OpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ.get("API_KEY", "none"))',
     }.get(str(model.get("provider")), "OpenAI()")
     return [

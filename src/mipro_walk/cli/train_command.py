@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mipro_walk.cli.console import is_interactive, stderr_console, stdout_console
 from mipro_walk.cli.job_session import (
     chosen_display,
     complete_job_id,
-    is_interactive,
     open_backend,
     require_task_app,
-    stderr_console,
-    stdout_console,
     task_app_key,
     task_app_of,
 )
@@ -31,44 +29,38 @@ if TYPE_CHECKING:  # what these need is heavy; --help does without it
 
 Backend = Annotated[
     str | None,
-    typer.Option("--backend", metavar="URL", envvar="MIPRO_WALK_BACKEND", help="Use this backend (SYNTH_API_KEY)."),
+    typer.Option("--backend", metavar="URL", help="Use this backend (SYNTH_API_KEY)."),
 ]
 DisplayOption = Annotated[
     str | None,
-    typer.Option("--display", metavar="NAME", envvar="MIPRO_WALK_DISPLAY", help="rich, plain, log or none."),
+    typer.Option("--display", metavar="NAME", help="rich, plain, log or none."),
 ]
 Events = Annotated[
     str | None,
-    typer.Option("--events", metavar="ndjson", envvar="MIPRO_WALK_EVENTS", help="Write every event to stdout."),
+    typer.Option("--events", metavar="ndjson", help="Write every event to stdout."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", envvar="MIPRO_WALK_JSON", help="Write one JSON object at the end.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object at the end.")]
 FailUnder = Annotated[
     float | None,
-    typer.Option(
-        "--fail-under", metavar="X", min=0.0, max=1.0, envvar="MIPRO_WALK_FAIL_UNDER", help="Exit 6 below this score."
-    ),
+    typer.Option("--fail-under", metavar="X", min=0.0, max=1.0, help="Exit 6 below this score."),
 ]
 Results = Annotated[
     Path | None,
-    typer.Option("--results", metavar="DIR", envvar="MIPRO_WALK_RESULTS", help="Where the result files go."),
+    typer.Option("--results", metavar="DIR", help="Where the result files go."),
 ]
 
 
 def train(
     config: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("mipro_config.toml"),
-    poll: Annotated[
-        bool, typer.Option("--poll/--no-poll", envvar="MIPRO_WALK_POLL", help="Follow the job to its end.")
-    ] = True,
+    poll: Annotated[bool, typer.Option("--poll/--no-poll", help="Follow the job to its end.")] = True,
     backend: Backend = None,
     display: DisplayOption = None,
     events: Events = None,
     as_json: AsJson = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", envvar="MIPRO_WALK_YES", help="Agree to calls that cost money.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to calls that cost money.")] = False,
     max_cost_usd: Annotated[
         float | None,
-        typer.Option("--max-cost-usd", metavar="X", min=0.0, envvar="MIPRO_WALK_MAX_COST_USD", help="Hard cap."),
+        typer.Option("--max-cost-usd", metavar="X", min=0.0, help="Hard cap."),
     ] = None,
     fail_under: FailUnder = None,
     results: Results = None,

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mipro_walk.config import RunConfig
 from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError, ScoreBelowThresholdError
-from mipro_walk.results import write_documents
+
+if TYPE_CHECKING:  # pydantic is heavy; `jobs` and `results` do without it
+    from mipro_walk.config import RunConfig
 
 Status = Mapping[str, Any]
 Follow = Callable[[str], Status]
@@ -144,6 +145,8 @@ def resume_and_follow(client: JobClient, job_id: str, *, follow: Follow, results
 
 def finish(client: JobClient, job_id: str, status: Status, results_folder: Path | None) -> TrainResult:
     """Turn the last status into a result, with its files written, or into the error that says what to do."""
+    from mipro_walk.results import write_documents
+
     state = status["status"]
     if state == "failed":
         message = f"Job {job_id} failed: {status.get('error') or 'the backend gives no reason'}"
