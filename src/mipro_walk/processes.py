@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -268,6 +269,18 @@ def stop_record(record: ProcessRecord) -> bool:
                 process.wait(STOP_SECONDS)
     _record_path(record).unlink(missing_ok=True)
     return stopped
+
+
+def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on ``port`` now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":  # a port in TIME_WAIT is free, as it is for a server
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def who_listens(port: int) -> Listener | None:
