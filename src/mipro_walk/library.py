@@ -106,9 +106,8 @@ class CallableEvaluator:
     """An evaluator over a plain callable."""
 
     def __init__(self, task: Task, policy: Policy, score: Score, max_concurrent: int) -> None:
-        self._rows: dict[Split, dict[int, Example]] = {
-            split: {row.seed: row for row in task.rows(split)} for split in ("train", "val", "test")
-        }
+        splits: tuple[Split, ...] = ("train", "val", "test")
+        self._rows = {split: {row.seed: row for row in task.rows(split)} for split in splits}
         self._policy = policy
         self._score = score
         self._pool = ThreadPoolExecutor(max(1, max_concurrent))

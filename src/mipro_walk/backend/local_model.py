@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from mipro_walk.clients.chat import Endpoint
+from mipro_walk.clients.endpoints import Endpoint
 from mipro_walk.local_model import weights
 from mipro_walk.processes import ManagedProcess, start_process
 

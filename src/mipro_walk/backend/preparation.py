@@ -14,7 +14,8 @@ from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.stops import LiveStops, Wishes
 from mipro_walk.backend.world import TaskAppWorld
 from mipro_walk.clients.chat import Attempt as GatewayAttempt
-from mipro_walk.clients.chat import ChatGateway, Endpoint, endpoint_for
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.endpoints import Endpoint, endpoint_for
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient
 from mipro_walk.config import RunConfig, parse_config
