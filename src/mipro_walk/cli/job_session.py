@@ -1,4 +1,4 @@
-"""What the job commands share: the backend to talk to, the display, the task app a job needs."""
+"""What the job commands share: the backend to talk to, the task app a job needs, the display."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
     from mipro_walk.clients.backend import BackendClient
     from mipro_walk.config import RunConfig
-    from mipro_walk.processes import ManagedProcess
+    from mipro_walk.walkthrough.services import Services
 
-BACKEND_NAME = "backend"
-TASK_APP_NAME = "task-app"
-BACKEND_READY_SECONDS = 30.0
-TASK_APP_READY_SECONDS = 30.0
 DISPLAY_VARIABLE = "MIPRO_WALK_DISPLAY"
+KEY_VARIABLE = "ENVIRONMENT_API_KEY"
+KEY_FILE = "env_key.txt"
+MAX_COMPLETIONS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class JobBackend:
 
     client: BackendClient
     is_ours: bool
+    services: Services
 
 
 @contextlib.contextmanager
@@ -44,111 +44,38 @@ def open_backend(url: str | None = None, *, outlives_us: bool = False) -> Iterat
 
     Raises:
         KeyMissingError: ``url`` is given and SYNTH_API_KEY is not set.
-        UnreachableError: it does not answer.
+        MiproWalkError: it does not start or answer.
     """
-    from mipro_walk.clients.backend import BackendClient
+    from mipro_walk.walkthrough.services import Services
 
-    process: ManagedProcess | None = None
-    if url is not None:
-        client = BackendClient(url, _remote_key(url))
-    else:
-        found, key = _running_backend(), _local_key()
-        if found is None:
-            process = _start_backend(detached=outlives_us)
-            found = process.url
-        client = BackendClient(found, key)
+    if url is None and outlives_us:
+        _leave_a_backend_running()
+    services = Services(os.environ, backend_url=url)
     try:
-        yield JobBackend(client, process is not None and not outlives_us)
+        yield JobBackend(services.backend(), services.started_backend, services)
     finally:
-        client.close()
-        if process is not None:
-            process.release() if outlives_us else process.stop()
+        services.close()
 
 
-def _local_key() -> str:
+def _leave_a_backend_running() -> None:
     from mipro_walk.paths import backend_key, home
+    from mipro_walk.walkthrough.services import running_backend, start_backend
 
-    return backend_key(home())
-
-
-def _remote_key(url: str) -> str:
-    key = os.environ.get("SYNTH_API_KEY", "").strip()
-    if not key:
-        raise KeyMissingError(f"The backend at {url} needs a key.", "Set SYNTH_API_KEY to the key of that backend.")
-    return key
-
-
-def _running_backend() -> str | None:
-    """Return the URL of a local backend that runs and takes our key."""
-    from mipro_walk.clients.backend import BackendClient
-    from mipro_walk.processes import records
-
-    for record in records():
-        if record.name != BACKEND_NAME or not record.url:
-            continue
-        client = BackendClient(record.url, _local_key())
-        with contextlib.suppress(MiproWalkError), contextlib.closing(client):
-            client.health()
-            return record.url
-    return None
-
-
-def _start_backend(*, detached: bool) -> ManagedProcess:
-    from mipro_walk.paths import home
-    from mipro_walk.processes import backend_environment, start_process
-
-    return start_process(
-        BACKEND_NAME,
-        "mipro_walk.backend",
-        ["--port", "0"],
-        env=backend_environment(os.environ),
-        log_path=home() / "backend.log",
-        detached=detached,
-        ready_seconds=BACKEND_READY_SECONDS,
-    )
+    if running_backend(backend_key(home())) is None:
+        start_backend(os.environ, detached=True).release()
 
 
 # ---- task app
 
 
 def task_app_key(config: RunConfig, config_path: Path) -> str | None:
-    """Return the task app's key: environment, configuration, or ``env_key.txt`` beside it; ``None`` if nowhere."""
-    key = os.environ.get("ENVIRONMENT_API_KEY", "").strip()
+    """Return the task app's key: environment, configuration, or the key file beside it; ``None`` if nowhere."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     if key:
         return key
     if config.task_app_api_key is not None:
         return config.task_app_api_key.get_secret_value()
-    return read_key_file(config_path.parent / "env_key.txt")
-
-
-def read_key_file(path: Path) -> str | None:
-    """Return the key in a private file, or ``None`` if there is no such file."""
-    from mipro_walk.paths import read_private
-
-    data = read_private(path)
-    return None if data is None else data.decode("ascii", "replace").strip() or None
-
-
-@contextlib.contextmanager
-def task_app_of(launch: Mapping[str, Any], task_app_url: str) -> Iterator[bool]:
-    """Make sure that the task app a job needs answers, starting it again if it was ours; yield whether it was started.
-
-    Raises:
-        UnreachableError: it does not answer, and nothing is known of how to start it.
-    """
-    if _answers(task_app_url):
-        yield False
-        return
-    how = launch.get("task_app")
-    if not isinstance(how, Mapping):
-        raise UnreachableError(
-            f"The task app at {task_app_url} does not answer.", "Start it: mipro-walk task-app start"
-        )
-    process = _start_task_app(how, task_app_url)
-    try:
-        yield True
-    finally:
-        process.stop()
+    return _read_key(config_path.parent / KEY_FILE)
 
 
 def require_task_app(url: str, key: str | None) -> None:
@@ -158,7 +85,30 @@ def require_task_app(url: str, key: str | None) -> None:
     with contextlib.closing(TaskAppClient(url, key or "", rollout_timeout_seconds=5.0)) as client:
         health = client.health()
     if key and health.get("authorized") is False:
-        raise KeyMissingError(f"The task app at {url} refused the key.", "Set ENVIRONMENT_API_KEY to the key it has.")
+        raise KeyMissingError(f"The task app at {url} refused the key.", f"Set {KEY_VARIABLE} to the key it has.")
+
+
+def ensure_task_app(services: Services, launch: Mapping[str, Any], url: str) -> None:
+    """Make sure that the task app a job needs answers; one that was ours is started again, with the same data.
+
+    Raises:
+        UnreachableError: it does not answer, and nothing is known of how to start it.
+        KeyMissingError: its key is gone.
+    """
+    from mipro_walk.paths import home
+
+    if _answers(url):
+        return
+    how = launch.get("task_app")
+    if not isinstance(how, Mapping):
+        raise UnreachableError(f"The task app at {url} does not answer.", "Start it: mipro-walk task-app start")
+    key_file = Path(str(how.get("key_file") or KEY_FILE))
+    key = os.environ.get(KEY_VARIABLE, "").strip() or _read_key(key_file)
+    if not key:
+        raise KeyMissingError(f"There is no key for the task app in {key_file}.", f"Set {KEY_VARIABLE}.")
+    port = int(how.get("port") or urlsplit(url).port or 0)
+    data = str(how.get("data") or how.get("source") or "sample")
+    services.start_task_app(key, port, data, home() / "task_app.log")
 
 
 def _answers(url: str) -> bool:
@@ -171,51 +121,22 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _start_task_app(how: Mapping[str, Any], url: str) -> ManagedProcess:
-    from mipro_walk.paths import home
-    from mipro_walk.processes import start_process
+def _read_key(path: Path) -> str | None:
+    from mipro_walk.paths import read_private
 
-    key_file = Path(str(how.get("key_file", "")))
-    key = os.environ.get("ENVIRONMENT_API_KEY", "").strip() or read_key_file(key_file)
-    if not key:
-        raise KeyMissingError(
-            f"The task app's key is not in {key_file} any more.", "Set ENVIRONMENT_API_KEY, or submit a new job."
-        )
-    arguments = ["--port", str(how.get("port") or urlsplit(url).port or 8002)]
-    if how.get("data"):
-        arguments += ["--data", str(how["data"])]
-    elif how.get("source") in ("sample", "hub"):
-        arguments += ["--source", str(how["source"])]
-    process = start_process(
-        TASK_APP_NAME,
-        "task_apps.banking77",
-        arguments,
-        env={"ENVIRONMENT_API_KEY": key},
-        log_path=home() / "task_app.log",
-    )
-    _wait_for(process, url)
-    return process
-
-
-def _wait_for(process: ManagedProcess, url: str) -> None:
-    import time
-
-    deadline = time.monotonic() + TASK_APP_READY_SECONDS
-    while time.monotonic() < deadline and process.is_alive():
-        if _answers(url):
-            process.set_url(url)
-            return
-        time.sleep(0.1)
-    failure = process.failure()
-    process.stop()
-    raise failure
+    data = read_private(path)
+    return None if data is None else data.decode("ascii", "replace").strip() or None
 
 
 # ---- terminal
 
 
 def chosen_display(option: str | None, console: Console) -> str:
-    """Return the display: option, environment, else rich on a capable terminal and plain elsewhere."""
+    """Return the display: option, environment, else rich on a capable terminal and plain elsewhere.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
     from mipro_walk.cli.live_displays import DISPLAYS
 
     name = option or os.environ.get(DISPLAY_VARIABLE)
@@ -232,7 +153,7 @@ def complete_job_id(incomplete: str) -> list[str]:
     try:
         path = home() / "ledger.sqlite3"
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)) as connection:
-            rows = connection.execute("SELECT job_id FROM jobs ORDER BY number DESC LIMIT 200").fetchall()
+            rows = connection.execute("SELECT job_id FROM jobs ORDER BY number DESC LIMIT ?", (MAX_COMPLETIONS,))
+            return [str(row[0]) for row in rows if str(row[0]).startswith(incomplete)]
     except (sqlite3.Error, MiproWalkError, OSError):
         return []
-    return [str(row[0]) for row in rows if str(row[0]).startswith(incomplete)]

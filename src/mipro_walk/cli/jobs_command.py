@@ -52,24 +52,20 @@ def cancel(
 
 
 def show_jobs(found: list[dict[str, Any]], console: Console) -> None:
-    """Print one line for each job; ``key: value`` blocks where the columns have no room."""
-    from rich.table import Table
+    """Print one line for each job, never cut; ``key: value`` blocks where a terminal has no room for the columns."""
     from rich.text import Text
 
-    from mipro_walk.cli.live_displays import NARROW
-
     rows = [_row(job, console.encoding) for job in found]
-    if console.is_terminal and console.width < NARROW:
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    if console.is_terminal and sum(widths.values()) + 2 * len(widths) > console.width:
         for row in rows:
             lines = [f"{name}: {value}" for name, value in row.items() if value]
             console.print(Text("\n".join(lines) + "\n"), soft_wrap=True)
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, no_wrap=True, overflow="ignore")
-    for row in rows:
-        table.add_row(*(Text(value) for value in row.values()))
-    console.print(table, soft_wrap=not console.is_terminal)
+    heads = {name: name for name in widths}
+    for number, row in enumerate([heads, *rows]):
+        line = "  ".join(f"{row[name]:<{width}}" for name, width in widths.items()).rstrip()
+        console.print(Text(line, style="" if number else "bold"), soft_wrap=True)
 
 
 def _row(job: Mapping[str, Any], encoding: str) -> dict[str, str]:

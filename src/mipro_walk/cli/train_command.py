@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from pathlib import Path
@@ -14,10 +13,10 @@ from mipro_walk.cli.console import is_interactive, stderr_console, stdout_consol
 from mipro_walk.cli.job_session import (
     chosen_display,
     complete_job_id,
+    ensure_task_app,
     open_backend,
     require_task_app,
     task_app_key,
-    task_app_of,
 )
 from mipro_walk.errors import ConfigError, PrerequisiteError
 
@@ -111,7 +110,7 @@ def resume(
 
     Example: mipro-walk resume pl_0123456789abcdef
     """
-    from mipro_walk.walkthrough.submit_job import last_unfinished, resume_and_follow
+    from mipro_walk.walkthrough.submit_job import UNFINISHED, last_unfinished, resume_and_follow
 
     output = _Output(display, events, as_json)
     with open_backend(backend) as opened:
@@ -119,12 +118,9 @@ def resume(
         status = opened.client.status(chosen)
         folder = _results_folder(results, status)
         follow = output.follow(opened.client, is_ours=opened.is_ours)
-        run = functools.partial(resume_and_follow, opened.client, chosen, follow=follow, results_folder=folder)
-        if backend is not None or status["status"] not in ("queued", "running", "paused", "failed"):
-            done = run()
-        else:
-            with task_app_of(status.get("launch") or {}, str(status.get("task_app_url") or "")):
-                done = run()
+        if backend is None and status["status"] in UNFINISHED:
+            ensure_task_app(opened.services, status.get("launch") or {}, str(status.get("task_app_url") or ""))
+        done = resume_and_follow(opened.client, chosen, follow=follow, results_folder=folder)
     output.show(done, folder, fail_under)
 
 
