@@ -53,12 +53,16 @@ def models_folder() -> Path:
 
 
 def backend_key(folder: Path) -> str:
-    """Return the local backend's key, minted by whoever comes first (64 hex characters, mode 0600).
+    """Return the local backend's key; see :func:`private_key`."""
+    return private_key(folder / "backend_key.txt")
+
+
+def private_key(path: Path) -> str:
+    """Return the key in a file, minted by whoever comes first (64 hex characters, mode 0600).
 
     Raises:
         PrerequisiteError: the key file is damaged or cannot be written.
     """
-    path = folder / "backend_key.txt"
     found = read_private(path)
     if found is None:
         found = _write_first(path, secrets.token_hex(32).encode() + b"\n")

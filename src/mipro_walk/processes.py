@@ -141,6 +141,10 @@ class ManagedProcess:
         self.record = ProcessRecord(**{**asdict(self.record), "url": url})
         _write_record(self.record)
 
+    def wait(self) -> int:
+        """Wait until it ends by itself; return its exit code."""
+        return self._process.wait()
+
     def stop(self) -> None:
         """End it: by its closed pipe and SIGTERM first, by force after seven seconds. Ended ones are left alone."""
         atexit.unregister(self.stop)

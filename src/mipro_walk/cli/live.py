@@ -59,6 +59,7 @@ def follow(
     display: str = "rich",
     on_interrupt: OnInterrupt = "pause",
     on_event: Callable[[Mapping[str, Any]], None] | None = None,
+    known_until: int = 0,
     clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Show a job until it ends or pauses; return its last status. A static summary always stays on the screen.
@@ -67,12 +68,15 @@ def follow(
         console: where to show (standard error).
         display: rich, plain, log or none.
         on_event: hears every event once, in order.
+        known_until: events up to this number were shown in an earlier session; they are not shown again.
 
     Raises:
         StoppedByUserError: Ctrl-C; says how to go on (exit 130).
         UnreachableError: the backend did not answer for 30 s.
     """
-    follower = _Follower(client, job_id, make_display(display, console, job_id), on_event, clock or Clock())
+    follower = _Follower(
+        client, job_id, make_display(display, console, job_id), on_event, known_until, clock or Clock()
+    )
     with _interrupts() as interrupts, follower.display:
         status = follower.run(interrupts, on_interrupt)
         follower.display.finish(status)
@@ -116,6 +120,7 @@ class _Follower:
     job_id: str
     display: Display
     on_event: Callable[[Mapping[str, Any]], None] | None
+    known_until: int
     clock: Clock
     status: dict[str, Any] = field(default_factory=dict)
     _seen: int = 0
@@ -157,7 +162,7 @@ class _Follower:
             self._fetch_events()
             if now >= self._next_status:
                 self._next_status = now + STATUS_SECONDS
-                self.status = self.client.status(self.job_id)
+                self.status = _with_known_progress(self.client.status(self.job_id), self.status)
                 self.display.status(self.status)
                 if self.status["status"] in ENDED:
                     self._fetch_events()  # what came between the two questions
@@ -180,6 +185,9 @@ class _Follower:
     def _show(self, event: Mapping[str, Any]) -> None:
         if self.on_event is not None:
             self.on_event(event)
+        if self._seen <= self.known_until:
+            self.display.remember(event)
+            return
         self.display.event(event, self.clock.now())
         if event.get("type") in CLOSING_EVENTS:
             self._next_status = 0.0
@@ -195,12 +203,30 @@ class _Follower:
             ) from error
 
 
+def last_event(client: JobClient, job_id: str) -> int:
+    """Return the number of the last event there is now; 0 if there is none."""
+    last, is_more = 0, True
+    while is_more:
+        page = client.events(job_id, last, PAGE)
+        last = max([last, *(int(event["seq"]) for event in page)])
+        is_more = len(page) >= PAGE
+    return last
+
+
 def write_ndjson(event: Mapping[str, Any]) -> None:
     """Write one event to standard output. JSON in ASCII: no character of it can act on a terminal."""
     import json
 
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
+
+
+def _with_known_progress(status: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the last figures seen where a job that stopped no longer reports any."""
+    progress = status.get("progress") or {}
+    if progress.get("rollouts_planned") or not before:
+        return status
+    return {**status, "progress": {**(before.get("progress") or {}), **progress, "eta_seconds": None}}
 
 
 def _how_to_resume(job_id: str) -> str:

@@ -51,6 +51,10 @@ class Display(Protocol):
         """Show an event. ``now`` is monotonic, in seconds."""
         ...
 
+    def remember(self, event: Mapping[str, Any]) -> None:
+        """Take an event that was shown in an earlier session."""
+        ...
+
     def status(self, status: Mapping[str, Any]) -> None:
         """Take a new status document."""
         ...
@@ -102,6 +106,9 @@ class NoDisplay:
     def event(self, event: Mapping[str, Any], now: float) -> None:
         """Show nothing."""
 
+    def remember(self, event: Mapping[str, Any]) -> None:
+        """Show nothing."""
+
     def status(self, status: Mapping[str, Any]) -> None:
         """Remember it."""
         self.last = status
@@ -116,7 +123,9 @@ class NoDisplay:
         """Stay silent."""
 
     def _line(self, text: Text | str) -> None:
-        self.console.print(Text(text) if isinstance(text, str) else text, highlight=False, soft_wrap=True)
+        line = Text(text) if isinstance(text, str) else text
+        # Lines for a program or a log file stay whole.
+        self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
 
 
 class LogDisplay(NoDisplay):
@@ -135,7 +144,7 @@ class LogDisplay(NoDisplay):
         self._write({"type": "mipro_walk.status", "job_id": self.job_id, "data": dict(status)})
 
     def _write(self, document: Mapping[str, Any]) -> None:
-        self._line(json.dumps(document))
+        self.console.print(Text(json.dumps(document)), highlight=False, soft_wrap=True)
 
 
 class PlainDisplay(NoDisplay):
@@ -216,12 +225,16 @@ class RichDisplay(NoDisplay):
 
     def event(self, event: Mapping[str, Any], now: float) -> None:
         """Let the line scroll by; a trial also enters the table."""
-        if event.get("type") == "mipro.trial.complete":
-            self._trials.append(event.get("data") or {})
+        self.remember(event)
         line = event_line(event, self.console)
         if line is not None:
             style = {"warning": "yellow", "error": "bold red"}.get(str(event.get("level")), "")
             self._line(Text(line, style="bold" if event.get("type") == "mipro.phase" else style))
+
+    def remember(self, event: Mapping[str, Any]) -> None:
+        """Put a trial into the table and the curve."""
+        if event.get("type") == "mipro.trial.complete":
+            self._trials.append(event.get("data") or {})
 
     def status(self, status: Mapping[str, Any]) -> None:
         """Take it for the next frame."""
@@ -398,11 +411,10 @@ def summary(status: Mapping[str, Any], console: Console) -> Text:
     text.append(f"Job {visible(status.get('job_id', '?'), console.encoding)} {visible(state, console.encoding)}")
     if status.get("stop_reason"):
         text.append(f" ({visible(status['stop_reason'], console.encoding)})")
-    text.append(f"\n  {rollouts_in_words(progress)} in {time_in_words({**progress, 'eta_seconds': None})}")
+    if progress.get("rollouts_planned"):
+        text.append(f"\n  {rollouts_in_words(progress)} in {time_in_words({**progress, 'eta_seconds': None})}")
     best = best_in_words(status)
     if best:
         text.append(f"\n  best in the search: {best} on val rows")
     text.append(f"\n  {usage_in_words(status)}")
-    if status.get("error"):
-        text.append(f"\n  {one_line(status['error'], console.encoding, 500)}")
     return text

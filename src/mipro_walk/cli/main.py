@@ -12,7 +12,21 @@ import typer
 from typer._click.exceptions import UsageError  # Typer carries its Click and re-exports only part of it
 from typer.core import TyperGroup, TyperOption
 
-from mipro_walk.cli import config_command, jobs_command, results_command, train_command
+from mipro_walk.cli import (
+    backend_command,
+    config_command,
+    doctor_command,
+    jobs_command,
+    key_command,
+    model_command,
+    paths_command,
+    results_command,
+    run_command,
+    stop_command,
+    task_app_command,
+    train_command,
+    version_command,
+)
 from mipro_walk.cli.console import COLOR_VARIABLE, ColorMode, prepare_streams, stderr_console
 from mipro_walk.errors import ConfigError, MiproWalkError
 from mipro_walk.version import VERSION
@@ -20,6 +34,7 @@ from mipro_walk.version import VERSION
 PROGRAM = "mipro-walk"
 ENV_PREFIX = "MIPRO_WALK_"
 INTERRUPTED = 130
+MAX_HELP_CHARS = 110
 
 EPILOG = """\
 \b
@@ -57,8 +72,9 @@ class SectionedGroup(TyperGroup):
         rest = tuple(name for name in self.list_commands(ctx) if name not in known)
         for title, names in {**SECTIONS, "More": rest}.items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
-            limit = formatter.width - 22
-            rows = [(name, command.get_short_help_str(limit)) for name, command in commands if command is not None]
+            rows = [
+                (name, command.get_short_help_str(MAX_HELP_CHARS)) for name, command in commands if command is not None
+            ]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows, col_max=16)
@@ -183,9 +199,18 @@ def _root(
         os.environ[COLOR_VARIABLE] = color
 
 
+app.command()(run_command.run)
+app.command()(doctor_command.doctor)
+app.command()(key_command.key)
+app.add_typer(task_app_command.app, name="task-app")
 app.add_typer(config_command.app, name="config")
 app.command()(train_command.train)
 app.command()(results_command.results)
 app.command()(jobs_command.jobs)
 app.command()(train_command.resume)
 app.command()(jobs_command.cancel)
+app.command()(backend_command.backend)
+app.add_typer(model_command.app, name="model")
+app.command()(stop_command.stop)
+app.command()(paths_command.paths)
+app.command()(version_command.version)

@@ -110,6 +110,8 @@ def resume(
 
     Example: mipro-walk resume pl_0123456789abcdef
     """
+    from mipro_walk.cli.live import last_event
+    from mipro_walk.cli.visible import visible
     from mipro_walk.walkthrough.submit_job import UNFINISHED, last_unfinished, resume_and_follow
 
     output = _Output(display, events, as_json)
@@ -117,7 +119,9 @@ def resume(
         chosen = job_id or last_unfinished(opened.client)
         status = opened.client.status(chosen)
         folder = _results_folder(results, status)
-        follow = output.follow(opened.client, is_ours=opened.is_ours)
+        known = last_event(opened.client, chosen)
+        follow = output.follow(opened.client, is_ours=opened.is_ours, known_until=known)
+        output.say(f"Job {visible(chosen)} is {visible(status['status'])}.")
         if backend is None and status["status"] in UNFINISHED:
             ensure_task_app(opened.services, status.get("launch") or {}, str(status.get("task_app_url") or ""))
         done = resume_and_follow(opened.client, chosen, follow=follow, results_folder=folder)
@@ -135,14 +139,13 @@ class _Output:
         self.has_events = events is not None
         self.as_json = as_json
 
-    def follow(self, client: BackendClient, *, is_ours: bool) -> Follow:
+    def follow(self, client: BackendClient, *, is_ours: bool, known_until: int = 0) -> Follow:
         """Return the function that follows a job the way the options say."""
         from mipro_walk.cli.live import OnInterrupt, follow, write_ndjson
 
         on_interrupt: OnInterrupt = "pause" if is_ours else "detach"
 
         def watch(job_id: str) -> dict[str, Any]:
-            self.say(f"Job {job_id}")
             return follow(
                 client,
                 job_id,
@@ -150,6 +153,7 @@ class _Output:
                 display=self.display,
                 on_interrupt=on_interrupt,
                 on_event=write_ndjson if self.has_events else None,
+                known_until=known_until,
             )
 
         return watch

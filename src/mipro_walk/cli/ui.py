@@ -40,6 +40,11 @@ class TerminalUi:
         """Whether there is somebody to ask."""
         return self._is_interactive
 
+    @property
+    def encoding(self) -> str:
+        """What the terminal can print."""
+        return self._console.encoding
+
     def heading(self, text: str, aside: str = "") -> None:
         """Print the title of a step over a rule."""
         width = self._width

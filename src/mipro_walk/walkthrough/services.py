@@ -175,14 +175,20 @@ class Services:
 
 
 def start_backend(
-    environ: Mapping[str, str], model_path: Path | None = None, *, port: int = 0, detached: bool = False
+    environ: Mapping[str, str],
+    model_path: Path | None = None,
+    *,
+    port: int = 0,
+    detached: bool = False,
+    allow_remote_task_apps: bool = False,
 ) -> ManagedProcess:
     """Start the local backend and wait until it answers."""
-    model = ["--model-path", str(model_path.expanduser().absolute())] if model_path else []
+    more = ["--model-path", str(model_path.expanduser().absolute())] if model_path else []
+    more += ["--allow-remote-task-apps"] if allow_remote_task_apps else []
     return start_process(
         BACKEND,
         "mipro_walk.backend",
-        ["--port", str(port), *model],
+        ["--port", str(port), *more],
         env=backend_environment(environ),
         log_path=home() / "backend.log",
         detached=detached,

@@ -57,6 +57,11 @@ class Ui(Protocol):
         """Whether there is somebody to ask."""
         ...
 
+    @property
+    def encoding(self) -> str:
+        """What the user's terminal can print."""
+        ...
+
     def heading(self, text: str, aside: str = "") -> None:
         """Open a step; ``aside`` stands at the right edge."""
         ...

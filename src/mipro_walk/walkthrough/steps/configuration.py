@@ -1,0 +1,162 @@
+"""Step 4: the configuration, and what a run of it will take."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from mipro_walk.clients.http import is_loopback
+from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
+from mipro_walk.config import PROFILES, Pool, RunConfig, apply_overrides, get_profile, load_config, write_config
+from mipro_walk.core.plan import Plan, make_plan
+from mipro_walk.types import Split, Task
+from mipro_walk.walkthrough.context import Context, StepResult
+from mipro_walk.walkthrough.estimate import Estimate, cost_in_words, estimate, time_in_words
+from mipro_walk.walkthrough.profile import chosen_profile, require_provider_key
+from mipro_walk.walkthrough.steps import Introduction
+from mipro_walk.walkthrough.steps.task_app import ensure_task_app, task_app_client
+from mipro_walk.walkthrough.ui import Choice, Question
+
+MAX_POOL_ROWS = 500
+POOL_KEYS = (("train", "bootstrap_train_seeds"), ("val", "online_pool"), ("test", "test_pool"))
+
+
+class Configuration:
+    """Writes ``mipro_config.toml`` and shows the plan."""
+
+    number = 4
+    title = "Configuration"
+
+    def introduce(self, ctx: Context) -> Introduction:
+        """Return what is said before the question."""
+        name = chosen_profile(ctx)
+        if self._is_kept(ctx):
+            text = f"There is a configuration already: {ctx.workdir.config}. It is checked, kept and shown."
+        else:
+            text = (
+                "Writes mipro_config.toml: the model, the rows, the size of the search and its limits, each key "
+                f"explained. Profile {name}: {get_profile(name).description}"
+            )
+        return Introduction(text, f"mipro-walk config create {ctx.workdir.config} --profile {name}", "a second")
+
+    def may_skip(self, ctx: Context) -> bool:
+        """Whether there is a configuration."""
+        return ctx.workdir.config.exists()
+
+    def choices(self, ctx: Context) -> tuple[Choice, ...]:
+        """Return the choice of a profile, or of a new file over the one there is."""
+        if self._is_kept(ctx):
+            return (Choice("w", "write a new one"),)
+        return () if ctx.options.profile else (Choice("p", "other profile"),)
+
+    def choose(self, ctx: Context, key: str) -> None:
+        """Ask for the profile."""
+        names = list(PROFILES)
+        choices = tuple(Choice(str(n), f"{name}: {PROFILES[name].description}") for n, name in enumerate(names, 1))
+        default = str(names.index(chosen_profile(ctx)) + 1)
+        chosen = names[int(ctx.ui.ask(Question("Which profile?", choices, default, "--profile NAME"))) - 1]
+        ctx.remember(ctx.state.with_choice("profile", chosen))
+        if key == "w":
+            ctx.facts["overwrite_config"] = True
+
+    def run(self, ctx: Context) -> StepResult:
+        """Write or check the file, show it, show the plan."""
+        app = ensure_task_app(ctx)
+        with contextlib.closing(task_app_client(ctx, app)) as client:
+            config = self._keep(ctx, app.url) if self._is_kept(ctx) else self._write(ctx, client, app.url)
+            ctx.ui.document(ctx.workdir.config.read_text(encoding="utf-8"), "toml")
+            for name in config.ignored:
+                ctx.ui.warn(f"accepted, not used here: {name}")
+            task = load_task(client, config)
+        plan = make_plan(config.optimizer_settings(), task)
+        expected = estimate(config, task, plan)
+        show_plan(ctx, config, plan, expected)
+        ctx.facts["estimate"] = expected
+        return StepResult({"config": str(ctx.workdir.config), "plan": plan.as_dict(), "estimate": expected.as_dict()})
+
+    @staticmethod
+    def _is_kept(ctx: Context) -> bool:
+        overwrite = ctx.options.overwrite_config or ctx.facts.get("overwrite_config", False)
+        return ctx.workdir.config.exists() and not overwrite
+
+    @staticmethod
+    def _keep(ctx: Context, url: str) -> RunConfig:
+        config = load_config(ctx.workdir.config)
+        ctx.ui.done(f"Configuration kept: {ctx.workdir.config} is valid")
+        if config.task_app_url != url and is_loopback(config.task_app_url):
+            ctx.ui.warn(f"It names the task app {config.task_app_url}; this run uses {url}.")
+        return config
+
+    @staticmethod
+    def _write(ctx: Context, client: TaskAppClient, url: str) -> RunConfig:
+        name = chosen_profile(ctx)
+        require_provider_key(name, ctx.environ)
+        overrides = _overrides(ctx, name, client, url)
+        config = write_config(ctx.workdir.config, name, overrides, force=True)
+        ctx.facts.pop("overwrite_config", None)
+        ctx.ui.done(f"Configuration written: {ctx.workdir.config}")
+        return config
+
+
+def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Estimate) -> None:
+    """Show rollouts by phase, model, time and money."""
+    detail = {
+        "Bootstrap": f"{config.settings.num_bootstrap_seeds} rounds of {plan.bootstrap_rows} train rows",
+        "Baseline": f"{plan.minibatch} val rows",
+        "Search": f"{config.settings.num_iterations} trials of {plan.minibatch} val rows",
+        "Finalists": f"best {config.settings.top_k}, up to {plan.finalist_rows} val rows each",
+        "Final test": f"baseline and winner, {plan.test_rows} unseen test rows each",
+    }
+    ctx.ui.say("What a run of this will take, at most:")
+    rows = [(name, str(count), detail[name]) for name, count in expected.phases]
+    rows.append(("All", str(sum(count for _, count in expected.phases)), f"rollouts, {expected.proposals} proposals"))
+    ctx.ui.table(("Phase", "Rollouts", "What"), rows)
+    model = f"{config.policy.provider}/{config.policy.model}"
+    ctx.ui.fields(
+        [("model", model), ("time", time_in_words(expected.seconds)), ("cost", cost_in_words(expected.cost_usd))]
+    )
+
+
+def load_task(client: TaskAppClient, config: RunConfig) -> Task:
+    """Return the rows that a configuration names, from the task app."""
+    info = client.info(config.env_config)
+    splits: Mapping[Split, Pool] = {"train": config.pools.train, "val": config.pools.val, "test": config.pools.test}
+    rows = {name: client.rows(*_split_and_seeds(info, name, pool), config.env_config) for name, pool in splits.items()}
+    return Task(
+        name=info.task_app_id,
+        description=info.description,
+        instruction=config.baseline_instruction or info.instruction,
+        train=rows["train"],
+        val=rows["val"],
+        test=rows["test"],
+        labels=info.labels,
+    )
+
+
+def _split_and_seeds(info: TaskAppInfo, name: Split, pool: Pool) -> tuple[str, list[int]]:
+    if pool.seeds is not None:
+        return pool.split or info.default_split, list(pool.seeds)
+    split = pool.split or name
+    return split, list(range(min(info.split_rows.get(split, 0), MAX_POOL_ROWS)))
+
+
+def _overrides(ctx: Context, profile: str, client: TaskAppClient, url: str) -> dict[str, Any]:
+    """Return what differs from the profile: the app's real address and rows, and what the options say."""
+    options = ctx.options
+    overrides: dict[str, Any] = {"task_app_url": url}
+    if options.num_intents is not None:
+        overrides["env_config.num_intents"] = options.num_intents
+    if options.rng_seed is not None:
+        overrides["rng_seed"] = options.rng_seed
+    if options.max_cost_usd is not None:
+        overrides["max_cost_usd"] = options.max_cost_usd
+    document = apply_overrides(get_profile(profile).document, overrides)["prompt_learning"]
+    info = client.info(document.get("env_config", {}))
+    for split, key in POOL_KEYS:
+        wanted = document["mipro"][key]
+        if split in info.split_rows and len(wanted) > info.split_rows[split]:
+            overrides[key] = list(range(info.split_rows[split]))
+    if "test_pool" in overrides:
+        overrides["test_size"] = len(overrides["test_pool"])
+    return overrides
