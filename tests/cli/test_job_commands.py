@@ -111,7 +111,8 @@ def test_unknown_event_formats_and_displays_are_usage_errors(backend: ScriptedBa
 def test_resume_takes_the_last_unfinished_job_and_its_results_folder(backend: ScriptedBackend, tmp_path: Path) -> None:
     launch = {"results_folder": str(tmp_path / "kept")}
     done = status("succeeded", stop_reason="done")
-    backend.script = [([], status("paused", launch=launch)), ([], done)]
+    paused = status("paused", launch=launch)
+    backend.script = [([], paused), ([], done), ([], done)]
     backend.found_jobs = [{"job_id": JOB_ID, "status": "paused"}]
     found = invoke("resume")
     assert found.exit_code == 0, found.exception

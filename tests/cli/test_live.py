@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mipro_walk.cli.live import Clock, StoppedByUserError, follow
+from mipro_walk.cli.live import Clock, StoppedByUserError, follow, last_event
 from mipro_walk.errors import ConfigError, UnreachableError
 from tests.cli.scripted_backend import (
     JOB_ID,
@@ -178,3 +178,24 @@ def test_foreign_text_in_events_is_shown_and_never_obeyed() -> None:
     hostile = event(1, "mipro.notice", "a\x1b[2Jb [red]c[/red] \u202e\x9b31m\rd", "info")
     _, text = watch(ScriptedBackend([([hostile], DONE)]), "plain")
     assert "a\\x1b[2Jb [red]c[/red] \\u202e\\x9b31m d" in text
+
+
+def test_what_an_earlier_session_showed_is_not_shown_again() -> None:
+    old = [PHASE, trial_event(2, 0, 0.5, 0.5)]
+    _, text = watch(ScriptedBackend([(old, status()), ([trial_event(3, 1, 0.67, 0.67)], DONE)]), known_until=2)
+    assert "Phase 2: TPE" not in text
+    assert "Iteration 1/10" not in text
+    assert "Iteration 2/10" in text
+
+
+def test_the_summary_of_a_paused_job_keeps_the_last_figures_seen() -> None:
+    paused = status("paused", progress={"phase": "paused", "usage": {}})
+    _, text = watch(ScriptedBackend([([PHASE], status(done=77)), *[([], status(done=78))] * 4, ([], paused)]))
+    assert "PAUSED" in text
+    assert "78/300 rollouts" in text
+
+
+def test_the_last_event_is_found_over_several_pages() -> None:
+    backend = ScriptedBackend([([event(seq, "mipro.notice", "n") for seq in range(1, 451)], status())])
+    assert last_event(backend, JOB_ID) == 450
+    assert last_event(ScriptedBackend([([], status())]), JOB_ID) == 0
