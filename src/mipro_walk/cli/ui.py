@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from mipro_walk.walkthrough.ui import Check, Choice, Progress, Question, QuitReq
 
 MAX_TEXT_WIDTH = 96
 NARROW = 60
+_FIGURE = re.compile(r"[\d.,]+")
 STYLES = {"OK": "bold green", "WARN": "bold yellow", "FAIL": "bold red"}
 _ASCII = str.maketrans(
     {"·": "-", "─": "-", "…": "...", "›": ">", "→": "->", "\u2013": "-", "×": "x", "≤": "<=", "≥": ">="}
@@ -58,7 +61,8 @@ class TerminalUi:
 
     def say(self, text: str) -> None:
         """Print a paragraph of ours, wrapped."""
-        self._print(Text(self._own(text)))
+        lines = textwrap.wrap(self._own(text), self._width, break_long_words=False, break_on_hyphens=False)
+        self._console.print("\n".join(lines), soft_wrap=True)
 
     def done(self, text: str) -> None:
         """Print one finished thing, marked OK."""
@@ -79,7 +83,7 @@ class TerminalUi:
         table.add_column(overflow="fold")
         for name, value in pairs:
             table.add_row(self._own(name), Text(self._own(self._safe(value))))
-        self._print(Padding(table, (0, 0, 0, 2)))
+        self._print(Padding(table, (0, 0, 0, 2), expand=False))
 
     def checks(self, checks: Sequence[Check]) -> None:
         """Print a check list: the word first, so that it reads without colour, and the fix below."""
@@ -95,24 +99,30 @@ class TerminalUi:
 
     def document(self, text: str, language: Literal["toml", "json"]) -> None:
         """Print a file's content with syntax colours where there are colours."""
-        shown = visible(text, self._console.encoding, keep_newlines=True)
+        shown = visible(self._own(text), self._console.encoding, keep_newlines=True).rstrip()
         self._console.print()
         if self._console.color_system is None:
-            self._console.print(Padding(Text(shown), (0, 0, 0, 2)))
+            self._console.print(textwrap.indent(shown, "  "), soft_wrap=True)
         else:
             # Plain ANSI colours follow the user's own palette, light or dark.
             syntax = Syntax(shown, language, theme="ansi_dark", background_color="default", word_wrap=True)
-            self._console.print(Padding(syntax, (0, 0, 0, 2)))
+            self._console.print(Padding(syntax, (0, 0, 0, 2), expand=False))
         self._console.print()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a small table; all columns but the first are figures."""
+        """Print a small table, figures to the right; ``key: value`` lines on narrow screens."""
+        if self._console.width < NARROW:
+            for row in rows:
+                pairs = (f"{column}: {self._safe(cell)}" for column, cell in zip(columns, row, strict=True))
+                self._console.print(self._own("  " + ", ".join(pairs)), soft_wrap=True)
+            return
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for number, column in enumerate(columns):
-            table.add_column(self._own(column), justify="left" if number == 0 else "right", overflow="fold")
+            are_figures = all(_FIGURE.fullmatch(row[number]) for row in rows)
+            table.add_column(self._own(column), justify="right" if are_figures else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(self._own(self._safe(cell))) for cell in row))
-        self._console.print(Padding(table, (0, 0, 0, 2)))
+        self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
     @contextmanager
     def working(self, text: str) -> Iterator[Progress]:

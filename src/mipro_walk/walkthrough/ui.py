@@ -91,7 +91,7 @@ class Ui(Protocol):
         ...
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a small table; all columns but the first are figures."""
+        """Print a small table."""
         ...
 
     def working(self, text: str) -> AbstractContextManager[Progress]:

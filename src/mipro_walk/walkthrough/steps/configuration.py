@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from mipro_walk.walkthrough.steps.task_app import ensure_task_app, task_app_clie
 from mipro_walk.walkthrough.ui import Choice, Question
 
 MAX_POOL_ROWS = 500
+_LONG_ARRAY = re.compile(r"\[\s*(\d+(?:[\s,]+\d+){8,}),?\s*\]")
 POOL_KEYS = (("train", "bootstrap_train_seeds"), ("val", "online_pool"), ("test", "test_pool"))
 
 
@@ -65,7 +67,8 @@ class Configuration:
         app = ensure_task_app(ctx)
         with contextlib.closing(task_app_client(ctx, app)) as client:
             config = self._keep(ctx, app.url) if self._is_kept(ctx) else self._write(ctx, client, app.url)
-            ctx.ui.document(ctx.workdir.config.read_text(encoding="utf-8"), "toml")
+            ctx.ui.document(shorten(ctx.workdir.config.read_text(encoding="utf-8")), "toml")
+            ctx.ui.say("Shortened; the file itself explains every key.")
             for name in config.ignored:
                 ctx.ui.warn(f"accepted, not used here: {name}")
             task = load_task(client, config)
@@ -116,6 +119,18 @@ def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Estimate) -
     ctx.ui.fields(
         [("model", model), ("time", time_in_words(expected.seconds)), ("cost", cost_in_words(expected.cost_usd))]
     )
+
+
+def shorten(toml: str) -> str:
+    """Return a configuration for the screen: no comments, long arrays of numbers by their ends."""
+    lines = [line for line in toml.splitlines() if not line.lstrip().startswith("#")]
+    text = _LONG_ARRAY.sub(_array_by_its_ends, "\n".join(lines))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def _array_by_its_ends(found: re.Match[str]) -> str:
+    numbers = found.group(1).replace(",", " ").split()
+    return f"[{numbers[0]}, {numbers[1]}, ..., {numbers[-1]}]  # {len(numbers)} rows"
 
 
 def load_task(client: TaskAppClient, config: RunConfig) -> Task:

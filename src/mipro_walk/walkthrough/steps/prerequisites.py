@@ -18,9 +18,9 @@ class Prerequisites(PlainStep):
         """Return what is said before the question."""
         return Introduction(
             "Checks Python, packages, keys, the port and the folders. Nothing is sent anywhere. No key is required: "
-            "without one, a small language model on this machine does the work.",
+            "without one, a small language model on this machine does the work (93 MB, fetched once).",
             "mipro-walk doctor",
-            "a second; once half a minute more if the local model has to be fetched (93 MB)",
+            "a second",
         )
 
     def run(self, ctx: Context) -> StepResult:

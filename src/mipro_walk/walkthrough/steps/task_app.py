@@ -127,14 +127,15 @@ def _rows_in_words(info: TaskAppInfo) -> str:
 
 
 def _as_document(info: TaskAppInfo) -> str:
-    document = {
-        "task_app_id": info.task_app_id,
-        "dataset_size": info.raw.get("dataset_size"),
-        "labels": _short(info.labels),
-    }
-    return json.dumps(document, indent=4, ensure_ascii=False)
+    lines = [
+        f'"task_app_id": {json.dumps(info.task_app_id)}',
+        f'"dataset_size": {json.dumps(info.raw.get("dataset_size"))}',
+        f'"labels": [{_short(info.labels)}]',
+    ]
+    return "{\n    " + ",\n    ".join(lines) + "\n}"
 
 
-def _short(labels: Sequence[str]) -> list[str]:
-    rest = len(labels) - SHOWN_LABELS
-    return [*labels[:SHOWN_LABELS], f"... {rest} more"] if rest > 0 else list(labels)
+def _short(labels: Sequence[str]) -> str:
+    shown = [json.dumps(label, ensure_ascii=False) for label in labels[:SHOWN_LABELS]]
+    rest = len(labels) - len(shown)
+    return ", ".join([*shown, f"... {rest} more"] if rest else shown)
