@@ -7,13 +7,15 @@ and the prefix cache (one slot) is used by neighbouring requests.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +30,11 @@ QUEUE_LIMIT = 64
 
 _MAX_THREADS_TRIED = 4
 _CALIBRATION_SECONDS = 3.0
-_PROBE_WORDS = 40
-_PROBE_TOKENS = 10
+_PROBE_WORDS = 30
+_PROBE_TOKENS = 8
 _COLLAPSE_FACTOR = 4
 _COLLAPSE_ANSWERS = 3
-_RECALIBRATION_PAUSE_SECONDS = 60.0
+_RECALIBRATION_PAUSE_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +98,10 @@ class LlamaEngine:
         ConfigError: llama.cpp cannot load the file.
     """
 
+    _server: Any
+    _expected_speed: float
+    _calibrated_at: float
+
     def __init__(self, path: Path, threads: int | None = None) -> None:
         self.model = path.name
         self._path = path
@@ -116,21 +122,28 @@ class LlamaEngine:
     def _calibrate(self) -> None:
         """Load the model with the fastest number of threads.
 
-        More threads are not always faster: with other load on the cores they wait for each other, and
-        the slower of two probes shows it. Counts are tried upwards until one is slower than the best.
+        More threads are not always faster: with other load on the cores they wait for each other, up to
+        fifty times longer, and llama.cpp cannot be interrupted. So one thread is measured here, and
+        more in a process that can be ended when it takes too long. Counts are tried upwards until one
+        is no faster than the best.
         """
+        self._server = None  # a second calibration must not hold two models in memory
         started = time.monotonic()
-        counts = [self._fixed_threads] if self._fixed_threads else _thread_counts()
-        best: Speed | None = None
-        for threads in counts:
-            if best and time.monotonic() - started > _CALIBRATION_SECONDS:
+        chosen = self._fixed_threads or 1
+        self._server, speed = _load_and_probe(self._path, chosen)
+        allowance = 1.5 + 1.5 * (time.monotonic() - started)
+        for threads in [] if self._fixed_threads else _more_thread_counts():
+            if time.monotonic() - started > _CALIBRATION_SECONDS:
                 break
-            server = _load(self._path, threads)
-            speed = _probe(server, give_up_after=best.seconds if best else None)
-            if best and speed.seconds >= best.seconds:
+            other = _probe_elsewhere(self._path, threads, allowance)
+            if other is None or other.seconds >= speed.seconds:
                 break
-            best, self._server, self.threads = speed, server, threads
-            self.tokens_per_second = self._expected_speed = speed.tokens_per_second
+            chosen, speed = threads, other
+        if chosen != (self._fixed_threads or 1):
+            self._server = None
+            self._server = _load(self._path, chosen)
+        self.threads = chosen
+        self.tokens_per_second = self._expected_speed = speed.tokens_per_second
         self._calibrated_at = time.monotonic()
 
     def _watch_speed(self, timings: Body) -> None:
@@ -281,28 +294,34 @@ def _ask(server: Any, request: Body) -> Body:
     raise RuntimeError(f"llama.cpp failed: {error.get('message')}")
 
 
-def _thread_counts() -> list[int]:
+def _more_thread_counts() -> list[int]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return list(range(1, min(_MAX_THREADS_TRIED, cores) + 1))
+    return list(range(2, min(_MAX_THREADS_TRIED, cores) + 1))
 
 
-def _probe(server: Any, give_up_after: float | None, clock: Callable[[], float] = time.monotonic) -> Speed:
-    """Time a short prompt and a short answer twice and return the slower one.
+def _load_and_probe(path: Path, threads: int) -> tuple[Any, Speed]:
+    """Load the model, time a short prompt and a short answer twice; return it and the slower time."""
+    server = _load(path, threads)
+    _ask(server, _probe_request("warm", words=1, tokens=1))  # pages the weights in
+    return server, max((_time(server, name) for name in ("first", "second")), key=lambda one: one.seconds)
 
-    A first, shorter request pages the weights in. When the first probe is already slower than
-    ``give_up_after`` seconds the second is saved.
-    """
-    _ask(server, _probe_request("warm", words=1, tokens=1))
-    slowest = Speed(0.0, 0.0)
-    for name in ("first", "second"):
-        started = clock()
-        answer = _ask(server, _probe_request(name, _PROBE_WORDS, _PROBE_TOKENS))
-        timings = answer["timings"]
-        speed = Speed(clock() - started, 1000 * timings["predicted_n"] / timings["predicted_ms"])
-        slowest = max(slowest, speed, key=lambda one: one.seconds)
-        if give_up_after is not None and slowest.seconds >= give_up_after:
-            break
-    return slowest
+
+def _probe_elsewhere(path: Path, threads: int, timeout: float) -> Speed | None:
+    """Measure in a process of its own; None if it did not end within ``timeout`` seconds, or failed."""
+    command = [sys.executable, "-m", __name__, str(path), str(threads)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=True)
+        seconds, tokens_per_second = json.loads(done.stdout)
+    except (subprocess.SubprocessError, ValueError):
+        return None
+    return Speed(seconds, tokens_per_second)
+
+
+def _time(server: Any, name: str) -> Speed:
+    started = time.monotonic()
+    answer = _ask(server, _probe_request(name, _PROBE_WORDS, _PROBE_TOKENS))
+    timings = answer["timings"]
+    return Speed(time.monotonic() - started, 1000 * timings["predicted_n"] / timings["predicted_ms"])
 
 
 def _probe_request(name: str, words: int, tokens: int) -> Body:
@@ -310,3 +329,14 @@ def _probe_request(name: str, words: int, tokens: int) -> Body:
     text = f"{name} " + "word " * words
     messages = [{"role": "system", "content": text}, {"role": "user", "content": "go on"}]
     return {"messages": messages, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+
+
+def _measure(path: str, threads: str) -> None:
+    """What the measuring process does: print seconds and tokens per second as JSON, and end at once."""
+    _server, speed = _load_and_probe(Path(path), int(threads))
+    print(json.dumps([speed.seconds, speed.tokens_per_second]), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _measure(*sys.argv[1:])
