@@ -1,19 +1,51 @@
-"""How a candidate is put into a chat request. Pure functions; what they build is what gets measured and exported."""
+"""How a candidate becomes part of a chat request: the instruction in the system message, demonstrations as turns.
+
+Demonstrations are chat turns of their own, never text inside the system message, and show the answer in the form
+in which the request asks for it. Only what the candidate holds differs between two requests about one row.
+"""
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mipro_walk.types import Candidate, Demonstration, Message
+from mipro_walk.types import Candidate, Message
 
-SYSTEM_ROLES = ("system", "developer")
+INSTRUCTION_ROLES = ("system", "developer")
+TOOL_RESULT = "ok"
+
+
+def apply_candidate(
+    body: Mapping[str, Any], candidate: Candidate, baseline_instruction: str, query: str | None = None
+) -> dict[str, Any]:
+    """Return a chat request like ``body`` that asks with the candidate's prompt. ``body`` is not changed.
+
+    The first system (or developer) message keeps all its text but the baseline instruction, which is replaced; if it
+    does not hold that, the whole text is replaced; without such a message one is put in front. Demonstrations
+    follow the app's own, right before its question. What an app has rendered from the candidate already stays.
+
+    Args:
+        body: an OpenAI chat request whose ``messages`` is a list of objects.
+        candidate: the instruction and demonstrations to ask with.
+        baseline_instruction: the text that the app's own system message is expected to hold.
+        query: the row's text, if known. Where the app's question wraps it in more text, so do the demonstrations;
+            otherwise they show their bare query.
+    """
+    if _carries(body["messages"], candidate):
+        return dict(body)
+    messages = _with_instruction(body["messages"], candidate.instruction, baseline_instruction)
+    position = _question_position(messages, query)
+    question = messages[position].get("content") if position < len(messages) else None
+    turns: list[Message] = []
+    for index, demo in enumerate(candidate.demos):
+        turns.append({"role": "user", "content": _like_question(question, query, demo.query)})
+        turns.extend(_answer_turns(body, demo.label, f"demo_{index}"))
+    return {**body, "messages": [*messages[:position], *turns, *messages[position:]]}
 
 
 def candidate_messages(candidate: Candidate, query: str = "{query}") -> list[Message]:
-    """Return the candidate as plain chat messages: system, demonstrations as turns, the query last."""
+    """Return the prompt as plain text turns: system, a user and an assistant turn per demonstration, the question."""
     messages: list[Message] = [{"role": "system", "content": candidate.instruction}]
     for demo in candidate.demos:
         messages.append({"role": "user", "content": demo.query})
@@ -21,91 +53,113 @@ def candidate_messages(candidate: Candidate, query: str = "{query}") -> list[Mes
     return [*messages, {"role": "user", "content": query}]
 
 
-def apply_candidate(body: Mapping[str, Any], candidate: Candidate, baseline_instruction: str) -> dict[str, Any]:
-    """Return ``body``, an OpenAI chat request, with the candidate's prompt in it. ``body`` is left alone.
-
-    Where the baseline instruction occurs in the first system message only that text is replaced, so fixed parts such
-    as a list of labels stay; else the whole message is. Demonstrations go right before the last user message, each
-    answer in the form that the request asks for. A request that carries the candidate already is returned as it is.
-    """
-    changed = copy.deepcopy(dict(body))
-    messages = [dict(message) for message in changed.get("messages") or []]
-    if not _carries(messages, candidate):
-        messages = _with_instruction(messages, candidate.instruction, baseline_instruction)
-        messages = _with_demos(messages, candidate.demos, changed)
-    changed["messages"] = messages
-    return changed
+def content_text(content: object) -> str:
+    """Return the text of a message's content: a string, or a list with text parts; ``""`` for anything else."""
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in _text_parts(content))
 
 
-def _carries(messages: list[Message], candidate: Candidate) -> bool:
-    """Whether instruction and demonstrations are there already (an app that renders a template itself)."""
-    system = next((m for m in messages if m.get("role") in SYSTEM_ROLES), None)
-    if system is None or candidate.instruction not in str(system.get("content")):
-        return False
-    users = [m.get("content") for m in messages if m.get("role") == "user"]
-    return bool(candidate.demos) and all(demo.query in users for demo in candidate.demos)
+def _carries(messages: Sequence[Message], candidate: Candidate) -> bool:
+    """Whether instruction and demonstrations are there already: an app that renders a template itself."""
+    system = next((content_text(m.get("content")) for m in messages if m.get("role") in INSTRUCTION_ROLES), "")
+    asked = {content_text(m.get("content")) for m in messages if m.get("role") == "user"}
+    return bool(candidate.demos) and candidate.instruction in system and asked >= {d.query for d in candidate.demos}
 
 
-def _with_instruction(messages: list[Message], instruction: str, baseline: str) -> list[Message]:
-    for index, message in enumerate(messages):
-        if message.get("role") in SYSTEM_ROLES:
-            content = message.get("content")
-            kept = isinstance(content, str) and bool(baseline) and baseline in content
-            text = str(content).replace(baseline, instruction, 1) if kept else instruction
-            return [*messages[:index], {**message, "content": text}, *messages[index + 1 :]]
-    return [{"role": "system", "content": instruction}, *messages]
+def _with_instruction(messages: Sequence[Message], instruction: str, baseline: str) -> list[Message]:
+    position = next((i for i, message in enumerate(messages) if message.get("role") in INSTRUCTION_ROLES), None)
+    if position is None:
+        return [{"role": "system", "content": instruction}, *messages]
+    changed = {**messages[position], "content": _replaced(messages[position].get("content"), baseline, instruction)}
+    return [*messages[:position], changed, *messages[position + 1 :]]
 
 
-def _with_demos(messages: list[Message], demos: tuple[Demonstration, ...], body: Mapping[str, Any]) -> list[Message]:
-    last_user = max((i for i, m in enumerate(messages) if m.get("role") == "user"), default=len(messages))
-    turns = [turn for number, demo in enumerate(demos) for turn in _demo_turns(demo, number, body)]
-    return [*messages[:last_user], *turns, *messages[last_user:]]
+def _replaced(content: object, old: str, new: str) -> object:
+    """Return ``content`` with the first ``old`` in it replaced, or ``new`` alone if it does not occur."""
+    old = old.strip()
+    text = content_text(content)
+    if new in text and (old in new or old not in text):
+        return content
+    if old and isinstance(content, str) and old in content:
+        return content.replace(old, new, 1)
+    if old and isinstance(content, list):
+        for position, part in enumerate(content):
+            if part in _text_parts(content) and old in part["text"]:
+                changed = {**part, "text": part["text"].replace(old, new, 1)}
+                return [*content[:position], changed, *content[position + 1 :]]
+    return new
 
 
-def _demo_turns(demo: Demonstration, number: int, body: Mapping[str, Any]) -> list[Message]:
-    """Return the user turn and the answer in the form of a forced tool call, a JSON object or plain text."""
-    question = {"role": "user", "content": demo.query}
-    if (tool := _forced_tool(body)) and (name := _answer_property(tool.get("parameters"), demo.label)):
-        call_id = f"demo_{number}"
-        arguments = json.dumps({name: demo.label}, ensure_ascii=False)
-        call = {"id": call_id, "type": "function", "function": {"name": tool["name"], "arguments": arguments}}
-        return [
-            question,
-            {"role": "assistant", "content": None, "tool_calls": [call]},
-            {"role": "tool", "tool_call_id": call_id, "content": "ok"},
-        ]
-    if name := _answer_property(_json_schema(body), demo.label):
-        return [question, {"role": "assistant", "content": json.dumps({name: demo.label}, ensure_ascii=False)}]
-    return [question, {"role": "assistant", "content": demo.label}]
+def _text_parts(content: object) -> list[dict[str, Any]]:
+    parts = content if isinstance(content, list) else []
+    return [part for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
 
 
-def _forced_tool(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the function that the answer must call, if there is exactly one that it can be."""
-    functions = [
-        t["function"] for t in body.get("tools") or [] if isinstance(t, dict) and isinstance(t.get("function"), dict)
-    ]
+def _question_position(messages: Sequence[Message], query: str | None) -> int:
+    """Return where the question stands: the last user message (that holds the query, if it is known)."""
+    users = [i for i, message in enumerate(messages) if message.get("role") == "user"]
+    if query:
+        users = [i for i in users if query in content_text(messages[i].get("content"))] or users
+    return users[-1] if users else len(messages)
+
+
+def _like_question(question: object, query: str | None, shown: str) -> str:
+    """Return ``shown`` in the words that the app puts around its query, if they can be told apart from it."""
+    text = content_text(question)
+    return text.replace(query, shown) if query and text.count(query) == 1 else shown
+
+
+def _answer_turns(body: Mapping[str, Any], label: str, call_id: str) -> Iterator[Message]:
+    """Yield the turns in which a model gives ``label`` to a request of this form."""
+    function = _forced_function(body)
+    if function is not None and (name := _property_for(function.get("parameters"), label)):
+        arguments = json.dumps({name: label}, ensure_ascii=False)
+        call = {"name": function.get("name"), "arguments": arguments}
+        yield {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": call_id, "type": "function", "function": call}],
+        }
+        yield {"role": "tool", "tool_call_id": call_id, "content": TOOL_RESULT}
+    elif function is None and (name := _property_for(_answer_schema(body), label)):
+        yield {"role": "assistant", "content": json.dumps({name: label}, ensure_ascii=False)}
+    else:
+        yield {"role": "assistant", "content": label}
+
+
+def _forced_function(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the one function that the request forces the model to call, or ``None``."""
+    listed = body.get("tools")
+    tools = [_mapping(tool).get("function") for tool in listed] if isinstance(listed, list) else []
+    functions = [tool for tool in tools if isinstance(tool, dict)]
     choice = body.get("tool_choice")
-    if isinstance(choice, dict):
-        wanted = (choice.get("function") or {}).get("name")
-        functions = [f for f in functions if f.get("name") == wanted]
-    elif choice != "required":
+    if choice == "required":
+        return functions[0] if len(functions) == 1 else None
+    wanted = _mapping(_mapping(choice).get("function")).get("name")
+    return next((function for function in functions if wanted and function.get("name") == wanted), None)
+
+
+def _answer_schema(body: Mapping[str, Any]) -> object:
+    answer_format = _mapping(body.get("response_format"))
+    if answer_format.get("type") != "json_schema":
         return None
-    return functions[0] if len(functions) == 1 else None
+    return _mapping(answer_format.get("json_schema")).get("schema")
 
 
-def _json_schema(body: Mapping[str, Any]) -> Any:
-    response_format = body.get("response_format")
-    if not isinstance(response_format, dict) or response_format.get("type") != "json_schema":
-        return None
-    return (response_format.get("json_schema") or {}).get("schema")
+def _property_for(schema: object, label: str) -> str | None:
+    """Return the property that holds the label: the only one, or the only one whose enum lists it."""
+    properties = _mapping(_mapping(schema).get("properties"))
+    names = list(properties)
+    if len(names) > 1:
+        names = [name for name in names if label in _enum(properties[name])]
+    return names[0] if len(names) == 1 else None
 
 
-def _answer_property(schema: Any, label: str) -> str | None:
-    """Return the property that holds the answer: the only one, or the only enum that knows the label."""
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(properties, dict):
-        return None
-    if len(properties) == 1:
-        return str(next(iter(properties)))
-    fitting = [name for name, p in properties.items() if isinstance(p, dict) and label in (p.get("enum") or [])]
-    return str(fitting[0]) if len(fitting) == 1 else None
+def _enum(schema: object) -> list[Any]:
+    values = _mapping(schema).get("enum")
+    return values if isinstance(values, list) else []
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,46 +1,97 @@
-"""Chat completions at any OpenAI-compatible endpoint: the only place where a provider key is used.
+"""The only door to a model: chat completions at one OpenAI-compatible endpoint.
 
-One gateway for each endpoint: it limits concurrency, retries what can be retried within one total deadline, waits as
-long as the endpoint asks, and reports every attempt with tokens and cost.
+Keys, retries under one total deadline, Retry-After, adaptive concurrency, prices and the record of each attempt are
+here and nowhere else. An answer is checked before anybody sees it; a failure is a :class:`CallFailed`, never text.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
-import time
-from collections.abc import Callable, Mapping
+import os
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import httpx
 
-from mipro_walk.clients.endpoints import Endpoint
-from mipro_walk.clients.http import MAX_ANSWER_BYTES, is_loopback
+from mipro_walk.clients.endpoints import Endpoint, endpoint_for
+from mipro_walk.clients.http import MAX_ANSWER_BYTES
+from mipro_walk.clients.limits import AdaptiveLimit, Pacing
 from mipro_walk.clients.pricing import price
-from mipro_walk.errors import IncompleteError, KeyMissingError, MiproWalkError
+from mipro_walk.clients.replies import (
+    CallFailed,
+    Completion,
+    FatalCallError,
+    Redactor,
+    Reply,
+    failed_generation,
+    read_completion,
+    read_failure,
+    refused_parameter,
+    retry_after_seconds,
+    without_surrogates,
+)
+from mipro_walk.errors import ConfigError
 
-RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-FATAL_STATUSES = frozenset({401, 402, 403, 404})
-FATAL_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "model_not_found"})
+__all__ = [
+    "Attempt",
+    "CallFailed",
+    "ChatGateway",
+    "Endpoint",
+    "FatalCallError",
+    "GatewayThread",
+    "Pacing",
+    "endpoint_for",
+]
+
+T = TypeVar("T")
+
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 20.0
-GROW_AFTER_SUCCESSES = 10
-MAX_REASON_CHARS = 300
+CONNECT_SECONDS = 10.0
+IDLE_CONNECTION_SECONDS = 2.0
+"""Servers drop idle connections after 5 s and more; giving them up earlier never loses a request to that."""
+GRACE_SECONDS = 0.5
+LOADED_STATUSES = (429, 503)
+SUBSTITUTES: Mapping[str, str | None] = {
+    "max_tokens": "max_completion_tokens",
+    "max_completion_tokens": "max_tokens",
+    "temperature": None,
+}
+"""Fields that some models refuse, and what stands for them (``None``: leave it out)."""
+PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+NO_TLS_REASONS = ("WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt: what it was, how it ended, what it consumed. ``cost_usd`` is ``None`` when unknown."""
+    """One request at the endpoint, for the record. Texts are redacted; no key is ever in them.
+
+    Attributes:
+        tag: the caller's word for what the call belongs to.
+        number: 1 for the first attempt of a call.
+        model_answered: the model's own name in the answer, ``""`` if it is not said.
+        status: ``retry`` if another attempt follows this failed one.
+        error: why it failed, at most 300 characters.
+        prompt_tokens: 0 also when the answer does not say; see ``usage_known``.
+        cost_usd: US dollars; ``None`` if the price or the usage of an answer is unknown. An attempt without an
+            answer counts as 0.
+        latency_seconds: from sending to the last byte, without any waiting before.
+        started_at: UTC, ISO 8601.
+    """
 
     tag: str
     number: int
     provider: str
     model_asked: str
     model_answered: str
-    status: str
+    status: Literal["ok", "retry", "failed"]
     http_status: int | None
     error: str | None
     prompt_tokens: int
@@ -49,293 +100,426 @@ class Attempt:
     cost_usd: float | None
     latency_seconds: float
     started_at: str
+    usage_known: bool = True
 
 
-class CallFailed(Exception):
-    """One call failed for good. ``status`` is what an HTTP caller should be told."""
+OnAttempt = Callable[[Attempt], None]
 
-    def __init__(self, status: int, reason: str, *, retryable: bool = False, fatal: bool = False) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.retryable = retryable
-        self.fatal = fatal
-        self.retry_after: float | None = None
+
+def ignore_attempt(_attempt: Attempt) -> None:
+    """Keep no record."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of a user of the gateway. ``deadline`` is by the gateway's clock."""
+
+    body: Mapping[str, Any]
+    tag: str
+    on_attempt: OnAttempt
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """How one request went: exactly one of ``completion`` and ``failure`` is set. ``reply`` is what was received."""
+
+    started_at: str
+    started_clock: float
+    latency_seconds: float
+    sent: Mapping[str, Any]
+    reply: Reply | None = None
+    completion: Completion | None = None
+    failure: CallFailed | None = None
 
 
 class ChatGateway:
-    """The door to one endpoint. ``complete`` runs on ``loop``; ``complete_sync`` may be called from any thread."""
+    """Asks one endpoint. ``complete`` belongs to one event loop, ``complete_sync`` to every other thread.
+
+    After a failure that every call would meet (:class:`FatalCallError`) all later calls fail with it at once,
+    without a request.
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
         *,
-        loop: asyncio.AbstractEventLoop,
         max_concurrent: int = 4,
         call_timeout_seconds: float = 60.0,
+        deadline_seconds: float | None = None,
         max_retries: int = 4,
-        on_attempt: Callable[[Attempt], None] = lambda _attempt: None,
+        on_attempt: OnAttempt = ignore_attempt,
+        loop: asyncio.AbstractEventLoop | None = None,
+        pacing: Pacing | None = None,
     ) -> None:
+        """Prepare to ask; nothing is sent.
+
+        Args:
+            endpoint: where and with which key.
+            max_concurrent: most requests under way at once; pressure lowers it for a while.
+            call_timeout_seconds: total time of one attempt, from connecting to the last byte.
+            deadline_seconds: total time of a call: waiting, attempts and pauses. Default: 180, or the time of one
+                attempt if that is longer.
+            max_retries: further attempts after a failure that may pass.
+            on_attempt: hears of each attempt, in a thread of its own, before the call returns; what it raises the
+                call raises.
+            loop: the running loop that all calls are made on; default: the one of the first call.
+            pacing: clock, sleep and chance.
+
+        Raises:
+            ConfigError: a proxy or certificate variable of the environment cannot be used.
+        """
         self.endpoint = endpoint
-        self.deadline_seconds = call_timeout_seconds * 2
+        self.deadline_seconds = deadline_seconds or max(180.0, call_timeout_seconds)
         self._call_timeout_seconds = call_timeout_seconds
         self._max_retries = max_retries
         self._on_attempt = on_attempt
         self._loop = loop
-        self._limit = _AdaptiveLimit(max_concurrent)
-        self._random = random.Random()  # noqa: S311 - jitter, not security
-        self._fatal: CallFailed | None = None
-        self._quiet_until = 0.0
-        self._client = httpx.AsyncClient(
-            timeout=None,  # noqa: S113 - asyncio.timeout bounds the whole call, a drip of bytes included
-            follow_redirects=False,
-            trust_env=not is_loopback(endpoint.base_url),
-            limits=httpx.Limits(max_connections=max_concurrent, keepalive_expiry=2.0),
-        )
-
-    async def complete(self, body: Mapping[str, Any], tag: str = "") -> dict[str, Any]:
-        """Return a checked chat completion.
-
-        Raises:
-            CallFailed: it could not be had; after a fatal failure every later call fails at once.
-        """
-        deadline = time.monotonic() + self.deadline_seconds
-        number = 0
-        while True:
-            if self._fatal is not None:
-                raise self._fatal
-            number += 1
-            try:
-                async with self._limit:
-                    await self._wait_for_quiet(deadline)
-                    completion = await self._attempt(body, number, tag, deadline)
-                self._limit.grow()
-                return completion
-            except CallFailed as failure:
-                if failure.fatal:
-                    self._fatal = failure
-                pause = self._pause_before_retry(failure, number)
-                if pause is None or time.monotonic() + pause >= deadline:
-                    raise
-                await asyncio.sleep(pause)
-
-    def complete_sync(self, body: Mapping[str, Any], tag: str = "") -> dict[str, Any]:
-        """Return a completion to another thread; a failure is one that a user understands.
-
-        Raises:
-            KeyMissingError: the endpoint refuses the key.
-            IncompleteError: the call failed; the work can be resumed.
-        """
-        future = asyncio.run_coroutine_threadsafe(self.complete(body, tag), self._loop)
-        try:
-            return future.result()
-        except CallFailed as failure:
-            raise self.as_error(failure) from failure
-
-    def as_error(self, failure: CallFailed) -> MiproWalkError:
-        """Return the user's error for a failed call."""
-        who = f"{self.endpoint.provider} model {self.endpoint.model}"
-        if failure.status in (401, 403):
-            return KeyMissingError(f"The {who} refuses the key: {failure.reason}", "Check the key, then resume.")
-        return IncompleteError(f"The {who} cannot be asked: {failure.reason}", "Repair the cause, then resume.")
+        self._pacing = pacing or Pacing()
+        self._limit = AdaptiveLimit(max_concurrent, self._pacing)
+        self._redact = Redactor(endpoint.api_key)
+        self._refused: set[str] = set()
+        if endpoint.wants_max_tokens:
+            self._refused.add("max_completion_tokens")
+        self._fatal: FatalCallError | None = None
+        self._recorder = ThreadPoolExecutor(1, thread_name_prefix="model-calls")
+        self._url = f"{endpoint.base_url}/chat/completions"
+        self._client = _make_client(endpoint, max_concurrent)
 
     @property
-    def fatal_failure(self) -> CallFailed | None:
-        """The failure after which no call can succeed, if there was one."""
+    def fatal_failure(self) -> FatalCallError | None:
+        """The failure after which nothing is asked any more, if there was one."""
         return self._fatal
 
-    def close_sync(self) -> None:
-        """Close the connections, from another thread."""
-        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result(5.0)
+    @property
+    def concurrency(self) -> int:
+        """How many requests may be under way now."""
+        return self._limit.limit
 
-    async def _attempt(self, body: Mapping[str, Any], number: int, tag: str, deadline: float) -> dict[str, Any]:
-        started, clock = datetime.now(UTC).isoformat(), time.monotonic()
-        timeout = max(0.01, min(self._call_timeout_seconds, deadline - clock))
-        status: int | None = None
-        completion: dict[str, Any] | None = None
-        failure: CallFailed | None = None
+    async def complete(
+        self, body: Mapping[str, Any], tag: str = "", on_attempt: OnAttempt = ignore_attempt
+    ) -> dict[str, Any]:
+        """Return the completion of a chat request; ``choices[0].message`` is there and all numbers are finite.
+
+        Args:
+            body: the request; ``model`` is filled in if it is missing. Not changed.
+            tag: goes into the record of each attempt.
+            on_attempt: hears of this call's attempts, on the event loop.
+
+        Raises:
+            CallFailed: there is no completion within the retries and the deadline.
+            FatalCallError: nor will there be one for any other call.
+        """
+        self._bind_loop()
+        call = _Call(body, tag, on_attempt, self._pacing.clock() + self.deadline_seconds)
+        try:
+            # Attempts end at the deadline themselves; this bounds the waits between them.
+            async with asyncio.timeout(self.deadline_seconds + GRACE_SECONDS):
+                return await self._complete(call)
+        except TimeoutError:
+            reason = f"no place at the endpoint within {self.deadline_seconds:g} s"
+            raise CallFailed("timeout", None, reason, True) from None
+
+    def complete_sync(self, body: Mapping[str, Any], tag: str = "") -> dict[str, Any]:
+        """Do what :meth:`complete` does, from a thread that does not run the gateway's loop."""
+        return self._run_sync(self.complete(body, tag), self.deadline_seconds + 30.0)
+
+    async def close(self) -> None:
+        """Close the connections; calls under way fail."""
+        await self._client.aclose()
+        self._recorder.shutdown(wait=False)
+
+    def close_sync(self) -> None:
+        """Close the connections from another thread. A loop that has ended needs no closing."""
+        with suppress(CallFailed, RuntimeError):
+            self._run_sync(self.close(), 5.0)
+
+    async def _complete(self, call: _Call) -> dict[str, Any]:
+        number = retries = 0
+        while True:
+            self._raise_if_hopeless(call)
+            number += 1
+            async with self._limit.slot():
+                self._raise_if_hopeless(call)
+                tried = await self._try(call, number)
+            failure = tried.failure
+            if failure is None:
+                assert tried.completion is not None
+                self._limit.succeeded()
+                await self._record(call, number, "ok", tried)
+                return tried.completion.body
+            if self._adapts(tried):
+                await self._record(call, number, "retry", tried)
+                continue
+            pause = self._pause_after(call, tried, retries)
+            await self._record(call, number, "failed" if pause is None else "retry", tried)
+            if pause is None:
+                raise failure
+            retries += 1
+            await self._pacing.sleep(pause)
+
+    def _raise_if_hopeless(self, call: _Call) -> None:
+        """Fail without a request where one could not succeed. The error is a new one: its traceback is this call's."""
+        if self._fatal is not None:
+            raise FatalCallError(self._fatal.kind, self._fatal.status, self._fatal.reason)
+        left = self._limit.pause_left()
+        if left > self._remaining(call):
+            reason = f"the endpoint asks to wait {left:.0f} s, longer than a call may take"
+            raise CallFailed("rate_limit", 429, reason, True)
+        if self._remaining(call) <= 0:
+            raise CallFailed("timeout", None, f"no answer within {self.deadline_seconds:g} s", True)
+
+    def _remaining(self, call: _Call) -> float:
+        return call.deadline - self._pacing.clock()
+
+    async def _try(self, call: _Call, number: int) -> _Tried:
+        """Send the request once. Never raises for what the endpoint does."""
+        sent = self._adapted({"model": self.endpoint.model, **call.body})
+        started_at, started_clock = datetime.now(UTC).isoformat(timespec="milliseconds"), self._pacing.clock()
+        reply = completion = failure = None
+        timeout = min(self._call_timeout_seconds, self._remaining(call))
         try:
             async with asyncio.timeout(timeout):
-                status, headers, data = await self._post({**body, "model": self.endpoint.model})
-            completion = _read_completion(status, headers, data)
+                reply = await self._post(_encode(sent))
+            completion = read_completion(reply) if reply.status == 200 else failed_generation(reply)
+            failure = None if completion else read_failure(reply, self._redact)
         except CallFailed as exc:
             failure = exc
-        except TimeoutError:
-            failure = CallFailed(504, f"no complete answer within {timeout:.0f} s", retryable=True)
-        except httpx.HTTPError as exc:
-            failure = CallFailed(502, f"{type(exc).__name__} at {self.endpoint.base_url}", retryable=True)
-        if failure is not None:
-            failure.reason = self._redacted(failure.reason)
-            self._after_failure(failure)
-        self._report(number, tag, status, started, time.monotonic() - clock, completion, failure)
-        if failure is not None:
-            raise failure
-        assert completion is not None
-        return completion
+        except (TimeoutError, httpx.TimeoutException):
+            failure = CallFailed("timeout", None, f"no complete answer within {timeout:.3g} s", True)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
+            failure = self._connection_failure(exc)
+        except asyncio.CancelledError:
+            failure = CallFailed("internal", None, "the call was cancelled", True)
+            tried = _Tried(started_at, started_clock, self._pacing.clock() - started_clock, sent, None, None, failure)
+            self._recorder.submit(self._tell, call, number, "failed", tried)
+            raise
+        if isinstance(failure, FatalCallError):
+            self._fatal = self._fatal or failure
+        latency = self._pacing.clock() - started_clock
+        return _Tried(started_at, started_clock, latency, sent, reply, completion, failure)
 
-    async def _post(self, body: Mapping[str, Any]) -> tuple[int, httpx.Headers, bytes]:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self.endpoint.api_key is not None:
-            headers["Authorization"] = f"Bearer {self.endpoint.api_key.get_secret_value()}"
-        content = json.dumps(body, ensure_ascii=True).encode()
-        url = f"{self.endpoint.base_url}/chat/completions"
-        async with self._client.stream("POST", url, content=content, headers=headers) as response:
+    async def _post(self, content: bytes) -> Reply:
+        async with self._client.stream("POST", self._url, content=content) as response:
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                # Not asked for, and far larger than what is counted on the wire.
+                raise CallFailed("garbage", response.status_code, "the endpoint sent a compressed answer", True)
             data = bytearray()
-            async for chunk in response.aiter_bytes():
+            async for chunk in response.aiter_raw():
                 data += chunk
                 if len(data) > MAX_ANSWER_BYTES:
-                    raise CallFailed(502, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-            return response.status_code, response.headers, bytes(data)
+                    reason = f"the endpoint sent more than {MAX_ANSWER_BYTES:,} bytes"
+                    raise CallFailed("garbage", response.status_code, reason, True)
+            return Reply(response.status_code, bytes(data), response.headers.get("retry-after"))
 
-    def _after_failure(self, failure: CallFailed) -> None:
-        if failure.status in (429, 503, 529):
-            self._limit.halve()
-        if failure.retry_after is not None:
-            self._quiet_until = max(self._quiet_until, time.monotonic() + failure.retry_after)
+    def _connection_failure(self, exc: Exception) -> CallFailed:
+        """Return what a transport error means. Its text is left out: it may quote a header."""
+        name = type(exc).__name__
+        for cause in _causes(exc):
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                set_variables = _set_variables(CERTIFICATE_VARIABLES)
+                return FatalCallError("tls", None, f"the certificate is not trusted ({name}){set_variables}")
+            if isinstance(cause, ssl.SSLError) and (cause.reason or "") in NO_TLS_REASONS:
+                return FatalCallError("tls", None, f"the endpoint speaks no usable TLS ({cause.reason})")
+        proxies = "" if self.endpoint.is_local_machine else _set_variables(PROXY_VARIABLES)
+        return CallFailed("connection", None, f"no connection to {self.endpoint.provider} ({name}){proxies}", True)
 
-    async def _wait_for_quiet(self, deadline: float) -> None:
-        """Wait while the endpoint wants no calls from anybody; give up at once if that is past the deadline."""
-        left = self._quiet_until - time.monotonic()
-        if left > 0:
-            if self._quiet_until >= deadline:
-                raise CallFailed(429, f"the endpoint asks to wait {left:.0f} s, longer than a call may take")
-            await asyncio.sleep(left)
+    def _adapted(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``body`` without the fields that the endpoint refuses, their substitutes in their place."""
+        adapted = dict(body)
+        for name in self._refused & adapted.keys():
+            value, substitute = adapted.pop(name), SUBSTITUTES[name]
+            if substitute is not None and substitute not in self._refused:
+                adapted.setdefault(substitute, value)
+        return adapted
 
-    def _pause_before_retry(self, failure: CallFailed, number: int) -> float | None:
-        if not failure.retryable or failure.fatal or number > self._max_retries:
+    def _adapts(self, tried: _Tried) -> bool:
+        """Whether the same call may go well now, without a field that was refused. Learnt once for all calls."""
+        name = None if tried.reply is None else refused_parameter(tried.reply, SUBSTITUTES)
+        if name is None or name not in tried.sent:
+            return False
+        self._refused.add(name)
+        return True
+
+    def _pause_after(self, call: _Call, tried: _Tried, retries: int) -> float | None:
+        """Return for how long to wait before the next attempt; ``None`` to give up now."""
+        failure, asked = tried.failure, None
+        assert failure is not None
+        if failure.status in LOADED_STATUSES and failure.retryable:
+            self._limit.pressed(tried.started_clock)
+        if tried.reply is not None and failure.retryable:
+            asked = retry_after_seconds(tried.reply.retry_after)
+        if failure.status == 429 and asked:
+            self._limit.pause(asked)
+        if not failure.retryable or retries >= self._max_retries:
             return None
-        if failure.retry_after is not None:
-            return failure.retry_after
-        longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (number - 1))
-        return self._random.uniform(longest / 2, longest)
+        longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0**retries)
+        pause = (asked or 0.0) + self._pacing.rng.uniform(0.0, longest)
+        return pause if pause < self._remaining(call) else None
 
-    def _report(
-        self,
-        number: int,
-        tag: str,
-        http_status: int | None,
-        started_at: str,
-        seconds: float,
-        completion: Mapping[str, Any] | None,
-        failure: CallFailed | None,
-    ) -> None:
-        usage = _usage(completion)
-        provider, model = self.endpoint.provider, self.endpoint.model
-        if failure is not None:
-            cost: float | None = 0.0  # what is not answered is not billed
-        elif usage is None:
-            cost = 0.0 if provider == "local" else None
-        else:
-            cost = price(provider, model, *usage)
-        tokens = usage or (0, 0, 0)
-        self._on_attempt(
-            Attempt(
-                tag=tag,
-                number=number,
-                provider=provider,
-                model_asked=model,
-                model_answered=str((completion or {}).get("model") or ""),
-                status="ok" if failure is None else "failed",
-                http_status=http_status,
-                error=None if failure is None else failure.reason,
-                prompt_tokens=tokens[0],
-                completion_tokens=tokens[1],
-                cached_tokens=tokens[2],
-                cost_usd=cost,
-                latency_seconds=seconds,
-                started_at=started_at,
-            )
+    async def _record(self, call: _Call, number: int, status: Literal["ok", "retry", "failed"], tried: _Tried) -> None:
+        """Write the attempt down, off the loop: prices load slowly and a ledger writes to disk."""
+        loop = asyncio.get_running_loop()
+        attempt = await asyncio.shield(loop.run_in_executor(self._recorder, self._tell, call, number, status, tried))
+        call.on_attempt(attempt)
+
+    def _tell(self, call: _Call, number: int, status: Literal["ok", "retry", "failed"], tried: _Tried) -> Attempt:
+        completion, failure, endpoint = tried.completion, tried.failure, self.endpoint
+        usage = completion.usage if completion else None
+        http_status = tried.reply.status if tried.reply else failure.status if failure else None
+        attempt = Attempt(
+            tag=call.tag,
+            number=number,
+            provider=endpoint.provider,
+            model_asked=str(tried.sent["model"]),
+            model_answered=self._redact(completion.model) if completion else "",
+            status=status,
+            http_status=http_status,
+            error=self._redact(failure.reason) if failure else None,
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            completion_tokens=usage.completion_tokens if usage else 0,
+            cached_tokens=usage.cached_tokens if usage else 0,
+            cost_usd=self._cost(completion, str(tried.sent["model"])) if completion else 0.0,
+            latency_seconds=round(tried.latency_seconds, 6),
+            started_at=tried.started_at,
+            usage_known=completion is None or usage is not None,
         )
+        self._on_attempt(attempt)
+        return attempt
 
-    def _redacted(self, text: str) -> str:
-        key = self.endpoint.api_key.get_secret_value() if self.endpoint.api_key else ""
-        return (text.replace(key, "***") if key else text)[:MAX_REASON_CHARS]
-
-
-class _AdaptiveLimit:
-    """How many calls may be in flight: halved when the endpoint is overloaded, grown by one after ten successes."""
-
-    def __init__(self, most: int) -> None:
-        self._most = max(1, most)
-        self._allowed = self._most
-        self._in_flight = 0
-        self._successes = 0
-        self._changed = asyncio.Condition()
-
-    async def __aenter__(self) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._in_flight < self._allowed)
-            self._in_flight += 1
-
-    async def __aexit__(self, *_exc: object) -> None:
-        async with self._changed:
-            self._in_flight -= 1
-            self._changed.notify_all()
-
-    def halve(self) -> None:
-        """Allow half as many, at least one."""
-        self._allowed = max(1, self._allowed // 2)
-        self._successes = 0
-
-    def grow(self) -> None:
-        """Count a success."""
-        self._successes += 1
-        if self._successes >= GROW_AFTER_SUCCESSES and self._allowed < self._most:
-            self._allowed += 1
-            self._successes = 0
-
-
-def _read_completion(status: int, headers: httpx.Headers, data: bytes) -> dict[str, Any]:
-    """Return the completion of an answer. Raises CallFailed for everything that is none."""
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        body = None
-    if status != 200:
-        raise _failure(status, headers, body)
-    choices = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise CallFailed(502, "the answer is not a chat completion", retryable=True)
-    if not isinstance(choices[0].get("message"), dict):
-        raise CallFailed(502, "the answer's first choice has no message", retryable=True)
-    assert isinstance(body, dict)
-    return body
-
-
-def _failure(status: int, headers: httpx.Headers, body: Any) -> CallFailed:
-    error = body.get("error") if isinstance(body, dict) else None
-    error = error if isinstance(error, dict) else {}
-    code, message = str(error.get("code") or error.get("type") or ""), str(error.get("message") or "")
-    fatal = status in FATAL_STATUSES or code in FATAL_CODES
-    retryable = status in RETRYABLE_STATUSES and not fatal
-    if 300 <= status < 400:
-        status, message = 502, "the endpoint redirects, which is not followed"
-    failure = CallFailed(status, f"HTTP {status} {code} {message}".strip(), retryable=retryable, fatal=fatal)
-    if retryable:
-        failure.retry_after = parse_retry_after(headers.get("retry-after"))
-    return failure
-
-
-def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (a number or an HTTP date), ``None`` for anything else."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
+    def _cost(self, completion: Completion, model: str) -> float | None:
+        endpoint = self.endpoint
+        if endpoint.provider == "local":
+            return 0.0
+        if endpoint.sends_cost and completion.reported_cost is not None:
+            return completion.reported_cost
+        if completion.usage is None:
             return None
-    return seconds if 0 <= seconds < 1e6 else None
+        names = dict.fromkeys(name for name in (completion.model, model) if name)
+        prices = (price(endpoint.provider, name, completion.usage, endpoint.base_url) for name in names)
+        return next((found for found in prices if found is not None), None)
+
+    def _bind_loop(self) -> None:
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        elif self._loop is not running:
+            raise RuntimeError("this gateway belongs to another event loop")
+
+    def _run_sync(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
+        if self._loop is None or self._loop.is_closed():
+            work.close()
+            raise RuntimeError("complete_sync needs the running loop that the gateway was made with")
+        return run_sync(work, self._loop, timeout)
 
 
-def _usage(completion: Mapping[str, Any] | None) -> tuple[int, int, int] | None:
-    """Return prompt, completion and cached tokens; ``None`` if the answer does not say."""
-    usage = (completion or {}).get("usage")
-    if not isinstance(usage, dict):
-        return None
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    values = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached or 0)
-    return None if any(not isinstance(v, int) or v < 0 for v in values) else values  # type: ignore[return-value]
+class GatewayThread:
+    """An event loop in a thread of its own, for gateways in a program that has none.
+
+    >>> with GatewayThread() as thread:
+    ...     thread.loop.is_running()
+    True
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="model-gateway", daemon=True)
+
+    def __enter__(self) -> GatewayThread:
+        started = threading.Event()
+        self.loop.call_soon(started.set)
+        self._thread.start()
+        started.wait()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+
+def run_sync(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, timeout: float) -> T:
+    """Run ``work`` on ``loop`` and wait for it in this thread.
+
+    Raises:
+        CallFailed: it did not end within ``timeout`` seconds (the loop hangs or has stopped).
+        RuntimeError: this thread runs that loop, so it would wait for itself.
+    """
+    if _is_running_here(loop):
+        work.close()
+        raise RuntimeError("run_sync was called on the loop that it would wait for")
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result(timeout)
+    except TimeoutError:
+        future.cancel()
+        raise CallFailed("internal", None, f"the event loop did not answer within {timeout:g} s", True) from None
+
+
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def _make_client(endpoint: Endpoint, max_concurrent: int) -> httpx.AsyncClient:
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+    headers["User-Agent"] = "mipro-walk"
+    if endpoint.api_key is not None:
+        headers["Authorization"] = f"Bearer {endpoint.api_key.get_secret_value()}"
+    try:
+        return httpx.AsyncClient(
+            headers=headers,
+            # asyncio.timeout bounds an attempt as a whole; a limit per read would let a drip of bytes go on for ever.
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            follow_redirects=False,
+            trust_env=not endpoint.is_local_machine,
+            verify=_tls_context(endpoint),
+            limits=httpx.Limits(max_connections=max(1, max_concurrent), keepalive_expiry=IDLE_CONNECTION_SECONDS),
+        )
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as exc:
+        variables = _set_variables((*PROXY_VARIABLES, *CERTIFICATE_VARIABLES))
+        raise ConfigError(
+            f"The environment's proxy or certificate settings cannot be used ({type(exc).__name__}){variables}",
+            "Correct or unset these variables.",
+        ) from exc
+
+
+def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    if endpoint.base_url.startswith("https://"):
+        return httpx.create_ssl_context(trust_env=not endpoint.is_local_machine)
+    # Never used for a plain connection. It trusts nobody, and spares loading the certificates (20 ms).
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    """Return the request as JSON.
+
+    Raises:
+        CallFailed: it holds something that JSON has no form for.
+    """
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise CallFailed("request", None, f"the request is no JSON ({type(exc).__name__})", False) from None
+    return without_surrogates(text).encode()
+
+
+def _causes(exc: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while exc is not None and exc not in found:
+        found.append(exc)
+        exc = exc.__cause__ or exc.__context__
+    return found
+
+
+def _set_variables(names: tuple[str, ...]) -> str:
+    present = [name for name in names if os.environ.get(name)]
+    return f"; set in the environment: {', '.join(present)}" if present else ""

@@ -1,8 +1,12 @@
-"""Which model endpoint a provider name means, and which key may go there: a key is bound to its host."""
+"""Where a model answers and with which key: provider names and environment in, a checked endpoint out.
+
+A key is bound to a host: it is only ever sent to the address that the same environment names for it.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -12,61 +16,152 @@ from pydantic import SecretStr
 from mipro_walk.clients.http import is_loopback, require_http_url
 from mipro_walk.errors import ConfigError, KeyMissingError
 
-HOSTED = {
-    "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1"),
-    "groq": ("GROQ_API_KEY", "GROQ_BASE_URL", "https://api.groq.com/openai/v1"),
-}
-CUSTOM_URL, CUSTOM_KEY = "MIPRO_WALK_BASE_URL", "MIPRO_WALK_API_KEY"
+DEFAULT_URLS = {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"}
+CUSTOM_URL_VARIABLE = "MIPRO_WALK_BASE_URL"
+CUSTOM_KEY_VARIABLE = "MIPRO_WALK_API_KEY"
+METADATA_NAMES = ("metadata", "metadata.google.internal", "instance-data")
+_ANY_NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
+_USABLE_KEY = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One model at one OpenAI-compatible address."""
+    """An OpenAI-compatible server and the model to ask there. Checked when it is made.
+
+    Attributes:
+        provider: ``openai``, ``groq``, ``custom`` or ``local``; decides the price list.
+        base_url: the address in front of ``/chat/completions``, without a trailing slash.
+        api_key: sent as bearer token; ``None`` sends none.
+        sends_cost: whether ``usage.cost`` in an answer is the price in US dollars.
+        wants_max_tokens: whether an answer's length is limited by the older ``max_tokens``.
+
+    Raises:
+        ConfigError: the address cannot be asked safely.
+        KeyMissingError: the key has characters that no header may have.
+    """
 
     provider: str
     base_url: str
     model: str
     api_key: SecretStr | None = None
+    sends_cost: bool = False
+    wants_max_tokens: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", _require_safe_url(self.base_url))
+        if self.api_key is not None and not _USABLE_KEY.fullmatch(self.api_key.get_secret_value()):
+            raise KeyMissingError(
+                f"The key for {self.provider} holds spaces, line ends or characters beyond ASCII.",
+                "Copy the key again, without quotes.",
+            )
+
+    @property
+    def is_local_machine(self) -> bool:
+        """Whether the server is on this machine."""
+        return is_loopback(self.base_url)
 
 
-def endpoint_for(provider: str, model: str, environ: Mapping[str, str], base_url: str | None = None) -> Endpoint:
-    """Return the endpoint of a hosted or custom provider.
+def endpoint_for(
+    provider: str,
+    model: str,
+    environ: Mapping[str, str],
+    base_url: str | None = None,
+    local: tuple[str, SecretStr | None] | None = None,
+) -> Endpoint:
+    """Return where ``provider`` answers.
+
+    Args:
+        provider: ``openai`` or ``groq`` (key and address from ``environ``), ``custom`` or ``local``.
+        model: the model's name there.
+        environ: ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ``GROQ_API_KEY``, ``GROQ_BASE_URL``,
+            ``MIPRO_WALK_BASE_URL``, ``MIPRO_WALK_API_KEY``.
+        base_url: address of a custom server; default ``MIPRO_WALK_BASE_URL``.
+        local: address and key of the local model's server.
 
     Raises:
-        KeyMissingError: the provider's key is not set.
-        ConfigError: the address is unknown, unsafe, or one that no key may be sent to.
+        KeyMissingError: a hosted provider's key is not set.
+        ConfigError: the provider is unknown, or the address is missing or unsafe.
     """
-    if provider in HOSTED:
-        key_name, url_name, default = HOSTED[provider]
-        key = environ.get(key_name, "")
-        if not key:
-            raise KeyMissingError(f"{key_name} is not set.", f'export {key_name}=…, or use provider = "local".')
-        return Endpoint(provider, checked_url(environ.get(url_name) or default), model, SecretStr(key))
-    if provider != "custom":
-        raise ConfigError(f"Unknown provider {provider!r}.", "Use local, openai, groq or custom.")
-    trusted = environ.get(CUSTOM_URL, "").rstrip("/")
-    url = checked_url(base_url or trusted)
-    if not is_loopback(url) and url != trusted:
-        raise ConfigError(f"{url} is not confirmed as a model endpoint.", f"export {CUSTOM_URL}={url} to confirm it.")
-    key = environ.get(CUSTOM_KEY, "")
-    return Endpoint(provider, url, model, SecretStr(key) if key else None)
+    if provider in DEFAULT_URLS:
+        return _hosted(provider, model, environ)
+    if provider == "custom":
+        return _custom(model, environ, base_url)
+    if provider == "local" and local is not None:
+        return Endpoint("local", local[0], model, local[1])
+    raise ConfigError(f"Provider {provider!r} cannot be asked here.", "Use openai, groq, custom or local.")
 
 
-def checked_url(url: str) -> str:
-    """Return a base URL: https, or http on this machine; never a link-local address.
+def _hosted(provider: str, model: str, environ: Mapping[str, str]) -> Endpoint:
+    variable = f"{provider.upper()}_API_KEY"
+    key = environ.get(variable, "").strip()
+    if not key:
+        raise KeyMissingError(
+            f"{variable} is not set, and {model} is asked at {provider}.",
+            f'Set {variable}, or use provider = "local", which needs no key.',
+        )
+    url = environ.get(f"{provider.upper()}_BASE_URL", "").strip() or DEFAULT_URLS[provider]
+    return Endpoint(provider, url, model, SecretStr(key))
 
-    Raises:
-        ConfigError: it is anything else.
+
+def _custom(model: str, environ: Mapping[str, str], base_url: str | None) -> Endpoint:
+    trusted = environ.get(CUSTOM_URL_VARIABLE, "").strip().rstrip("/")
+    url = (base_url or trusted).rstrip("/")
+    if not url:
+        raise ConfigError("A custom model endpoint needs an address.", f"Set base_url, or {CUSTOM_URL_VARIABLE}.")
+    key = environ.get(CUSTOM_KEY_VARIABLE, "").strip()
+    may_see_key = bool(key) and (is_loopback(url) or url == trusted)
+    return Endpoint("custom", url, model, SecretStr(key) if may_see_key else None, True, True)
+
+
+def _require_safe_url(url: str) -> str:
+    """Return ``url`` without a trailing slash if it may be asked: https, or http on this machine.
+
+    Names are not looked up: beyond this machine the certificate has to match, so a name that resolves to an inner
+    address reaches nothing there.
     """
-    checked = require_http_url(url, "model base URL")
-    parts = urlsplit(checked)
-    if parts.scheme == "http" and not is_loopback(checked):
-        raise ConfigError(f"{checked} would send the key in clear.", "Use https, or http on 127.0.0.1.")
+    if any(character <= " " or character == "\\" or character > "~" for character in url):
+        raise ConfigError("The model's base URL holds spaces or characters beyond ASCII.", "Write the bare URL.")
+    clean = require_http_url(url, "The model's base URL")
+    parts = urlsplit(clean)
+    host = (parts.hostname or "").rstrip(".")
+    if is_loopback(clean):
+        return clean
+    if parts.scheme != "https":
+        raise ConfigError(
+            f"The model's base URL {clean!r} would send the prompt unencrypted.",
+            "Use https; http is for this machine only (http://127.0.0.1:PORT/v1).",
+        )
+    if host in METADATA_NAMES or host == "localhost" or host.endswith(".localhost") or not _is_askable(host):
+        raise ConfigError(f"The model's base URL {clean!r} points to an address that serves no model.", "Correct it.")
+    return clean
+
+
+def _is_askable(host: str) -> bool:
+    """Whether ``host`` is a name or a plain address outside the ranges of one link and of cloud metadata."""
     try:
-        address = ipaddress.ip_address(parts.hostname or "")
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return checked
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.is_link_local or address.is_unspecified or address.is_multicast:
-        raise ConfigError(f"{checked} is not an address of a model endpoint.", "Check the base URL.")
-    return checked
+        # 127.1, 0x7f.1 and 2130706433 are addresses to the resolver though not to ``ipaddress``.
+        return not _ANY_NUMBER.fullmatch(host.rpartition(".")[2])
+    inner = _embedded_ipv4(address) or address
+    return not (
+        inner.is_link_local
+        or inner.is_unspecified
+        or inner.is_multicast
+        or inner.is_reserved
+        or inner.is_loopback
+        or inner in ipaddress.ip_network("100.64.0.0/10")
+        or inner == ipaddress.ip_address("fd00:ec2::254")
+    )
+
+
+def _embedded_ipv4(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address inside a mapped, 6to4, NAT64 or compatible IPv6 address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address.ipv4_mapped or address.sixtofour:
+        return address.ipv4_mapped or address.sixtofour
+    high, low = int(address) >> 32, int(address) & 0xFFFFFFFF
+    if high == 0x64FF9B << 64 or (high == 0 and low > 1):
+        return ipaddress.IPv4Address(low)
+    return None

@@ -1,22 +1,36 @@
-"""What tokens cost, by genai-prices. An unknown model has an unknown price, never a price of zero."""
+"""What tokens cost. An unknown price is ``None``, never 0."""
 
 from __future__ import annotations
 
-from decimal import Decimal
+from dataclasses import dataclass
 
 
-def price(
-    provider: str, model: str, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0
-) -> float | None:
-    """Return US dollars, 0.0 for the local model, ``None`` if the price is not known."""
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one call as the endpoint counted them; ``cached_tokens`` are part of ``prompt_tokens``."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+def price(provider: str, model: str, usage: TokenUsage, base_url: str | None = None) -> float | None:
+    """Return the price of one call in US dollars; ``None`` if it is not known.
+
+    Prices are those of the installed genai-prices; nothing is fetched. The first call loads them (about a second of
+    CPU), so keep it off an event loop. A custom server is priced if its address is that of a known provider.
+    """
     if provider == "local":
         return 0.0
-    from genai_prices import Usage, calc_price
+    from genai_prices import Usage, calc_price  # heavy: only for a run that asks a hosted model
 
-    usage = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens, cache_read_tokens=cached_tokens)
-    known_provider = provider if provider in ("openai", "groq") else None
+    counted = Usage(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        cache_read_tokens=min(usage.cached_tokens, usage.prompt_tokens),
+    )
+    known = {"provider_api_url": base_url} if provider == "custom" else {"provider_id": provider}
     try:
-        total: Decimal = calc_price(usage, model_ref=model, provider_id=known_provider).total_price
-    except LookupError:
+        return float(calc_price(counted, model, **known).total_price)
+    except (LookupError, ValueError):
         return None
-    return float(total)
