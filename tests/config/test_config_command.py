@@ -66,7 +66,7 @@ def test_show_with_origins_says_where_each_value_comes_from(path: Path, monkeypa
     found = {left.strip(): source for left, source in rows.items()}
     assert found["prompt_learning.termination_config.budget = 123"] == "MIPRO_WALK_BUDGET"
     assert found["prompt_learning.mipro.max_retries = 4"] == "default"
-    assert found["prompt_learning.mipro.online_pool = 60 seeds, 0 to 59"].startswith("file line ")
+    assert found["prompt_learning.mipro.online_pool = 40 seeds, 0 to 39"].startswith("file line ")
 
 
 def test_check_of_a_good_file_names_what_is_not_used(tmp_path: Path) -> None:

@@ -94,10 +94,10 @@ def _quick_local() -> Profile:
     policy, meta = _hosted("local", "smollm2-135m-instruct", "structured")
     return Profile(
         "quick-local",
-        "Ten intents with a small model on this machine, about 300 calls; needs no key and no network.",
+        "Ten intents with a small model on this machine, about 360 calls; needs no key and no network.",
         _document(
             policy,
-            _search(10, 3, 4, 10) | meta | {"max_concurrent": 2} | _pools(80, 60, 100),
+            _search(10, 3, 4, 10) | meta | {"max_concurrent": 2} | _pools(70, 40, 130),
             _limits(100, 1800),
             {"num_intents": 10},
         ),
@@ -109,7 +109,7 @@ def _production() -> Profile:
     return Profile(
         "production",
         "A thorough search over all 77 intents, about 2,000 calls; needs OPENAI_API_KEY.",
-        _document(policy, _search(50, 10, 10, 4) | meta | _pools(500, 462, 500), _limits(1000, 7200), {}),
+        _document(policy, _search(50, 10, 10, 4) | meta | _pools(500, 308, 500), _limits(1000, 7200), {}),
         "OPENAI_API_KEY",
     )
 

@@ -8,7 +8,7 @@ from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.errors import ConfigError
 from mipro_walk.types import Task
 
-BOOTSTRAP_SHARE = 0.15
+BOOTSTRAP_SHARE = 0.10
 FINALIST_SHARE = 0.20
 MIN_MINIBATCH = 3
 

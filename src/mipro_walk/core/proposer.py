@@ -57,6 +57,14 @@ PATTERNS = (
     "Every message belongs to exactly one label. When two labels seem possible, choose the one that explains "
     "every detail of the message. Reply with the label alone.",
     "Label the message.",
+    "What is this message about? Answer with one label.",
+    "Read the message to its end before you decide: the last sentence often says what is really wanted. Answer "
+    "with exactly one label.",
+    "You sort incoming messages for a support team. A wrong label sends the person to the wrong desk, so weigh "
+    "the close alternatives, then give one label.",
+    "Ignore tone, spelling and small talk. Find the one request or problem in the message and name its label.",
+    "Name the topic.",
+    "Each message is followed by its label. Continue in the same way.",
 )
 """Instruction patterns that fit any single-label task. Used, and marked ``built-in``, when asked for: the small
 local model cannot write instructions of its own."""
@@ -123,17 +131,19 @@ class MetaModelProposer:
 
 
 class MixedProposer:
-    """Takes turns between two proposers within a round: for a weak meta-model beside built-in patterns."""
+    """Built-in patterns beside a weak meta-model, which writes a quarter of each round, at least one."""
 
-    def __init__(self, first: Proposer, second: Proposer) -> None:
-        self._first = first
-        self._second = second
+    def __init__(self, meta_model: Proposer, patterns: Proposer) -> None:
+        self._meta_model = meta_model
+        self._patterns = patterns
 
     def propose(self, request: ProposalRequest) -> list[Instruction]:
-        """Return half of the instructions from each proposer (the first one gets the odd one)."""
-        half = request.count // 2
-        first = self._first.propose(replace(request, count=request.count - half))
-        return first + (self._second.propose(replace(request, count=half)) if half else [])
+        """Return the meta-model's instructions, then the patterns."""
+        if request.attempt > 0:  # a weak model does not get better by being asked again
+            return []
+        written = max(1, request.count // 4)
+        patterns = self._patterns.propose(replace(request, count=request.count - written))
+        return self._meta_model.propose(replace(request, count=written)) + patterns
 
 
 def summary_messages(request: ProposalRequest) -> list[Message]:
