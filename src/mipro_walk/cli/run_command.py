@@ -76,6 +76,7 @@ def run(
     Without a key everything runs on this machine with a small model. Without a terminal, or with --non-interactive,
     the same steps run without questions.
 
+    \b
     Examples:
       mipro-walk run
       mipro-walk run --non-interactive --json --fail-under 0.4

@@ -145,16 +145,17 @@ class TerminalUi:
         """Ask until the answer is one of the choices; Enter takes the default."""
         if not self._is_interactive:
             return self._default_of(question)
+        self._console.print()
         if question.text:
-            self._console.print()
             self._print(Text(self._own(question.text), style="bold"))
         if any(len(choice.label) > 24 for choice in question.choices):
             self._list_choices(question)
         while True:
             answer = self._read(self._prompt(question))
             if answer == "" and question.default is not None:
-                return question.default
+                answer = question.default
             if answer in {choice.key for choice in question.choices}:
+                self._console.print()
                 return answer
             keys = ", ".join(choice.key for choice in question.choices if choice.key)
             self._console.print(Text(f"Please type one of {keys}, or press Enter." if keys else "Please press Enter."))

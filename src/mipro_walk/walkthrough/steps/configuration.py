@@ -111,6 +111,7 @@ def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Estimate) -
         "Finalists": f"best {config.settings.top_k}, up to {plan.finalist_rows} val rows each",
         "Final test": f"baseline and winner, {plan.test_rows} unseen test rows each",
     }
+    ctx.ui.say("")
     ctx.ui.say("What a run of this will take, at most:")
     rows = [(name, str(count), detail[name]) for name, count in expected.phases]
     rows.append(("All", str(sum(count for _, count in expected.phases)), f"rollouts, {expected.proposals} proposals"))

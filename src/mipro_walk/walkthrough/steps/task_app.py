@@ -132,7 +132,7 @@ def _as_document(info: TaskAppInfo) -> str:
         f'"dataset_size": {json.dumps(info.raw.get("dataset_size"))}',
         f'"labels": [{_short(info.labels)}]',
     ]
-    return "{\n    " + ",\n    ".join(lines) + "\n}"
+    return "{\n  " + ",\n  ".join(lines) + "\n}"
 
 
 def _short(labels: Sequence[str]) -> str:
