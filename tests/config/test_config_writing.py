@@ -70,7 +70,7 @@ def test_the_profiles_hold_the_promised_values() -> None:
     assert (walkthrough.budget, walkthrough.max_time_seconds, walkthrough.target_score) == (100, 1800, 0.95)
     quick = configs["quick-local"]
     assert quick.env_config == {"num_intents": 10}
-    assert [len(p.seeds or ()) for p in (quick.pools.train, quick.pools.val, quick.pools.test)] == [80, 60, 100]
+    assert [len(p.seeds or ()) for p in (quick.pools.train, quick.pools.val, quick.pools.test)] == [70, 40, 130]
     assert PROFILES["quick-local"].needs_key is None
     production = configs["production"].settings
     assert (production.num_iterations, production.num_bootstrap_seeds, production.budget) == (50, 10, 1000)

@@ -18,7 +18,7 @@ MAX_BASELINE_LENGTH = 20_000
 DAYS_30 = 30 * 24 * 3600
 
 Provider = Literal["local", "openai", "groq", "custom"]
-OutputMode = Literal["structured", "tool_calls", "text"]
+OutputMode = Literal["tool_calls", "structured", "text"]
 ProposerName = Literal["meta-model", "built-in", "both"]
 
 
