@@ -12,7 +12,8 @@ from rich.console import Console
 
 from mipro_walk.cli.live import Clock, follow
 from mipro_walk.cli.live_displays import RichDisplay
-from tests.cli.scripted_backend import JOB_ID, FakeClock, ScriptedBackend, event, status, trial_event
+from mipro_walk.cli.results_screen import render
+from tests.cli.scripted_backend import JOB_ID, FakeClock, ScriptedBackend, documents, event, status, trial_event
 
 DONE = status("succeeded", done=300, stop_reason="all iterations done")
 EVENTS = [event(1, "mipro.phase", "Phase 2: TPE Optimization"), *[trial_event(i, i - 2, 0.5, 0.5) for i in range(2, 9)]]
@@ -105,3 +106,16 @@ def test_without_colour_no_colour_is_sent() -> None:
     follow(backend, JOB_ID, console=console, display="rich", clock=Clock(clock.now, clock.sleep))
     codes = re.findall(r"\x1b\[([0-9;]*)m", raw.getvalue().decode())
     assert all(not 30 <= int(c or 0) <= 49 for code in codes for c in code.split(";"))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("verdict", ["better", "no significant gain", "worse", None])
+def test_the_results_screen_sends_only_styles_and_fits_the_terminal(width: int, verdict: str | None) -> None:
+    console, raw = terminal(width)
+    render(documents(verdict, demos=14, query="a\x1b[2Jb\x9b31m [red]"), console)
+    text = raw.getvalue().decode()
+    assert set(re.findall(r"\x1b\[[^A-Za-z]*([A-Za-z])", text)) <= {"m"}
+    assert text.count("\x1b") == len(re.findall(r"\x1b\[[0-9;]*m", text))
+    shown = "\n".join(lines_of(screen_of(raw, width)))
+    assert "a\\x1b[2Jb\\x9b31m [red]" in shown
+    assert "Progression of the search" in shown

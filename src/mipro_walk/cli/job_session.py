@@ -82,7 +82,8 @@ def require_task_app(url: str, key: str | None) -> None:
     """Raise unless the task app answers and, if a key is given, takes it."""
     from mipro_walk.clients.task_app import TaskAppClient
 
-    with contextlib.closing(TaskAppClient(url, key or "", rollout_timeout_seconds=5.0)) as client:
+    # Health is open; without a key something has to stand in the header.
+    with contextlib.closing(TaskAppClient(url, key or "none", rollout_timeout_seconds=5.0)) as client:
         health = client.health()
     if key and health.get("authorized") is False:
         raise KeyMissingError(f"The task app at {url} refused the key.", f"Set {KEY_VARIABLE} to the key it has.")
@@ -101,7 +102,8 @@ def ensure_task_app(services: Services, launch: Mapping[str, Any], url: str) -> 
         return
     how = launch.get("task_app")
     if not isinstance(how, Mapping):
-        raise UnreachableError(f"The task app at {url} does not answer.", "Start it: mipro-walk task-app start")
+        start = f"mipro-walk task-app start --port {urlsplit(url).port or 8002}"
+        raise UnreachableError(f"The task app at {url} does not answer.", f"Start it with the same data: {start}")
     key_file = Path(str(how.get("key_file") or KEY_FILE))
     key = os.environ.get(KEY_VARIABLE, "").strip() or _read_key(key_file)
     if not key:
