@@ -11,9 +11,16 @@ from mipro_walk.backend.stops import Wishes
 from mipro_walk.clients.chat import ChatGateway
 from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
 from mipro_walk.config import Pool, RunConfig
-from mipro_walk.errors import ConfigError
+from mipro_walk.errors import ConfigError, IncompleteError
+from mipro_walk.prompting import candidate_messages
 from mipro_walk.types import Outcome, Rollout, Split, Task, fingerprint
 
+RETRY_PAUSES_SECONDS = (0.5, 2.0)
+"""Before the second and the third try of a rollout at a task app that fails."""
+SETTLE_SECONDS = 0.5
+"""An outcome without a score waits so long for the news that everything is being stopped."""
+PROPOSAL_TOKENS, LOCAL_PROPOSAL_TOKENS = 400, 120
+"""Longest answer of the meta-model; the small local one rambles on, at twenty seconds an answer."""
 MAX_POOL_ROWS = 500
 """Rows taken from a split when the config names no seeds."""
 
@@ -88,8 +95,24 @@ class TaskAppWorld:
         return [*self.notes, f"Data: {self.source()}"]
 
     def run_rollout(self, rollout: Rollout) -> Outcome:
-        """Open a trial at the interceptor, let the task app ask through it, and read its answer."""
-        self.wishes.raise_if_paused()
+        """Let the task app answer one row with the candidate's prompt; ask again if the app itself fails.
+
+        A failed model call has been retried by the gateway. A failure during a pause is not an outcome at all: while
+        servers are stopped, calls fail that would have gone well.
+        """
+        for pause in (*RETRY_PAUSES_SECONDS, None):
+            self.wishes.raise_if_paused()
+            outcome, is_model_failure = self._try_rollout(rollout)
+            if outcome.is_known or is_model_failure or pause is None:
+                break
+            self.wishes.pause.wait(pause)
+        if not outcome.is_known:
+            self.wishes.pause.wait(SETTLE_SECONDS)
+            self.wishes.raise_if_paused()
+        return outcome
+
+    def _try_rollout(self, rollout: Rollout) -> tuple[Outcome, bool]:
+        """Return how the rollout ended, and whether it was the model that failed."""
         policy = self.config.policy
         trial_id = self.interceptor.open(
             rollout.candidate,
@@ -101,15 +124,18 @@ class TaskAppWorld:
             outcome = self.task_app.rollout(self._rollout_body(rollout, trial_id))
         finally:
             trace = self.interceptor.close(trial_id)
+        if (fatal := self.policy.fatal_failure) is not None:
+            raise IncompleteError(f"The policy model cannot be asked: {fatal.reason}", "Repair the cause, then resume.")
         if trace is not None and trace.failure is not None:
             # Whatever score the app made of a call that failed, it measured nothing.
-            return Outcome(None, None, f"the model call failed: {trace.failure.reason}")
-        return outcome
+            return Outcome(None, None, f"the model call failed: {trace.failure.reason}"), True
+        return outcome, False
 
     def complete(self, messages: list[dict[str, Any]], temperature: float) -> str:
         """Ask the meta-model for text."""
         self.wishes.raise_if_paused()
-        return ask_for_text(self.meta, messages, temperature)
+        is_local = self.meta.endpoint.provider == "local"
+        return ask_for_text(self.meta, messages, temperature, LOCAL_PROPOSAL_TOKENS if is_local else PROPOSAL_TOKENS)
 
     def _seeds(self, info: TaskAppInfo, name: Split, pool: Pool, limit: int) -> list[int]:
         if pool.seeds is not None:
@@ -148,14 +174,19 @@ class TaskAppWorld:
                     "max_completion_tokens": policy.max_completion_tokens,
                     "trace_correlation_id": f"trace_{trial_id}",
                     "timeout_seconds": self.policy.deadline_seconds + 5.0,
+                    **self._template(rollout),
                 },
             },
         }
 
+    def _template(self, rollout: Rollout) -> dict[str, Any]:
+        """Return the rendered prompt for apps that do not tell their own messages: they may not ask through us."""
+        if self._info is not None and "prompt" in self._info.raw:
+            return {}
+        return {"prompt_template": {"messages": candidate_messages(rollout.candidate)}}
 
-def ask_for_text(
-    gateway: ChatGateway, messages: list[dict[str, Any]], temperature: float, max_tokens: int = 400
-) -> str:
+
+def ask_for_text(gateway: ChatGateway, messages: list[dict[str, Any]], temperature: float, max_tokens: int) -> str:
     """Return the text of one completion; an answer without text is empty."""
     body = {
         "model": gateway.endpoint.model,

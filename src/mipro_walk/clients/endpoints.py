@@ -121,8 +121,12 @@ def _require_safe_url(url: str) -> str:
     """
     if any(character <= " " or character == "\\" or character > "~" for character in url):
         raise ConfigError("The model's base URL holds spaces or characters beyond ASCII.", "Write the bare URL.")
-    clean = require_http_url(url, "The model's base URL")
-    parts = urlsplit(clean)
+    try:
+        clean = require_http_url(url, "The model's base URL")
+        parts = urlsplit(clean)
+        _ = parts.port
+    except ValueError as exc:
+        raise ConfigError(f"The model's base URL {url!r} is no URL ({exc}).", "Write it as https://HOST/v1.") from exc
     host = (parts.hostname or "").rstrip(".")
     if is_loopback(clean):
         return clean

@@ -31,6 +31,12 @@ def phase(number: int, name: str) -> Event:
     return Event("mipro.phase", f"Phase {number}: {name}", {"phase": number, "name": name})
 
 
+def proposing(index: int, total: int) -> Event:
+    """Say that the meta-model is asked: that can take a while."""
+    text = f"  Generating instruction candidates ({index + 1}/{total})..."
+    return Event("mipro.bootstrap.progress", text, {"seed": index, "total": total})
+
+
 def bootstrap_progress(index: int, total: int, accepted: int, refused: Mapping[str, int]) -> Event:
     """Report one bootstrap round."""
     text = f"  - Seed {index + 1}/{total}: {accepted} instructions generated"

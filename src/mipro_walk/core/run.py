@@ -52,6 +52,7 @@ class Run:
                 break
             self._bootstrap_rollouts(index, answered)
             if self.settings.optimize_instructions:
+                self.emit(events.proposing(index, rounds))
                 instructions += self._proposals(proposer, index, rounds, instructions)
         known = [o for o in answered.values() if o.is_known]
         self.emit(events.baseline_train(len(self.evidence.proven), len(known)))

@@ -19,7 +19,7 @@ CHAT_OVERHEAD_TOKENS = 12
 ANSWER_TOKENS = 12
 PROPOSAL_TOKENS = (1800, 400)
 """Prompt and completion tokens of one request for instructions."""
-LOCAL_SECONDS = (0.2, 0.9)
+LOCAL_SECONDS = (0.25, 1.2)
 HOSTED_SECONDS = (0.5, 1.5)
 """Seconds of one rollout, low and high."""
 SPREAD = (0.7, 1.5)
