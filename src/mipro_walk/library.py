@@ -41,9 +41,9 @@ def make_task(
     Raises:
         ConfigError: a query stands in two splits, so the score could not be trusted.
     """
-    splits: dict[Split, list[Example]] = {
-        split: [Example(seed, query, label) for seed, (query, label) in enumerate(rows)]
-        for split, rows in (("train", train), ("val", val), ("test", test))
+    named: tuple[tuple[Split, Iterable[tuple[str, str]]], ...] = (("train", train), ("val", val), ("test", test))
+    splits = {
+        split: [Example(seed, query, label) for seed, (query, label) in enumerate(rows)] for split, rows in named
     }
     seen: dict[str, str] = {}
     for split, rows in splits.items():

@@ -21,6 +21,7 @@ import argparse
 import asyncio
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import random
@@ -415,7 +416,7 @@ def _tokens(value: object) -> int:
 
 def _demos(messages: Sequence[Body]) -> Iterator[tuple[str, str]]:
     """Yield query and answer of each solved example among the messages."""
-    for question, answer in zip(messages, messages[1:], strict=False):
+    for question, answer in itertools.pairwise(messages):
         if question.get("role") == "user" and answer.get("role") == "assistant":
             yield str(question.get("content")), json.dumps([answer.get("content"), answer.get("tool_calls")])
 
