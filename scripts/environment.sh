@@ -2,18 +2,6 @@
 # Sourced by run_interactive.sh and test.sh: makes the project's environment (.venv) and keeps it up to date.
 # It writes to the project folder only; pip's or uv's own download cache stays where the user keeps it.
 
-project_of() {
-    # The project folder of a script, also when the script is called through links.
-    local script=$1 folder
-    while [ -L "$script" ]; do
-        folder=$(cd -P -- "$(dirname -- "$script")" && pwd)
-        script=$(readlink -- "$script")
-        case $script in /*) ;; *) script=$folder/$script ;; esac
-    done
-    folder=$(cd -P -- "$(dirname -- "$script")" && pwd)
-    dirname -- "$folder"
-}
-
 is_new_enough() {
     "$@" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
@@ -49,7 +37,8 @@ with_progress() {
     trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM HUP
     (
         seconds=0
-        while sleep 4 && kill -0 "$pid" 2>/dev/null; do
+        # The sleep must not keep our own output open after the end.
+        while sleep 4 >/dev/null 2>&1 && kill -0 "$pid" 2>/dev/null; do
             seconds=$((seconds + 4))
             echo "  ... still at it, $seconds s" >&2
         done

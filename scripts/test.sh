@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # All checks, the same for people and CI: lint, format, types, tests. Options go to pytest.
 set -eu
+unset CDPATH
 
-here=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+scripts=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+project=$(dirname -- "$scripts")
+
 # shellcheck source=scripts/environment.sh
-. "$here/environment.sh"
-
-project=$(project_of "${BASH_SOURCE[0]}")
+. "$scripts/environment.sh"
 ensure_environment "$project" "[dev]"
 cd -- "$project"
 python=$(venv_python "$project")

@@ -72,7 +72,7 @@ class PortHolder:
 
 
 class Services:
-    """Backend and task app, at most one of each. Close it to stop what it started."""
+    """The backend and the task app in use. Close it to stop what it started."""
 
     def __init__(self, environ: Mapping[str, str], *, backend_url: str | None = None, model_path: Path | None = None):
         self._environ = environ
@@ -80,7 +80,7 @@ class Services:
         self._model_path = model_path
         self._backend: BackendClient | None = None
         self._backend_process: ManagedProcess | None = None
-        self._task_app_process: ManagedProcess | None = None
+        self._task_app_processes: list[ManagedProcess] = []
         self._task_app: TaskApp | None = None
 
     @property
@@ -106,7 +106,8 @@ class Services:
 
     def task_app(self) -> TaskApp | None:
         """Return the task app in use, if it still answers for itself."""
-        if self._task_app_process is not None and not self._task_app_process.is_alive():
+        app = self._task_app
+        if app and any(process.pid == app.pid and not process.is_alive() for process in self._task_app_processes):
             self._task_app = None
         return self._task_app
 
@@ -139,7 +140,7 @@ class Services:
         if detached:
             process.release()
         else:
-            self._task_app_process = process
+            self._task_app_processes.append(process)
         self._task_app = TaskApp(url, process.pid, not detached, str(log_path))
         return self._task_app
 
@@ -153,9 +154,10 @@ class Services:
         """Stop what was started here; the task app last, since jobs call it."""
         if self._backend is not None:
             self._backend.close()
-        for process in (self._backend_process, self._task_app_process):
-            if process is not None:
-                process.stop()
+        if self._backend_process is not None:
+            self._backend_process.stop()
+        for process in self._task_app_processes:
+            process.stop()
 
     def _remote_backend(self) -> BackendClient:
         key = self._environ.get("SYNTH_API_KEY", "").strip()

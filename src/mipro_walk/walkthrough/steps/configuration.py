@@ -96,10 +96,10 @@ class Configuration:
         name = chosen_profile(ctx)
         require_provider_key(name, ctx.environ)
         overrides = _overrides(ctx, name, client, url)
-        config = write_config(ctx.workdir.config, name, overrides, force=True)
+        write_config(ctx.workdir.config, name, overrides, force=True)
         ctx.facts.pop("overwrite_config", None)
         ctx.ui.done(f"Configuration written: {ctx.workdir.config}")
-        return config
+        return load_config(ctx.workdir.config)  # with the environment's changes, as step 5 will see it
 
 
 def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Estimate) -> None:
