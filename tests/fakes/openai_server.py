@@ -183,6 +183,7 @@ class ScriptedOpenAI:
         self._rate_limit = rate_limit
         self._record = record
         self._active = 0
+        self._mistakes: list[Exception] = []
         self._seen: Counter[str] = Counter()
         self._accepted: list[float] = []
         self._stopping: asyncio.Event | None = None
@@ -193,7 +194,13 @@ class ScriptedOpenAI:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", self._port))
         self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
-        options: dict[str, Any] = {"log_config": None, "log_level": "critical", "ws": "none", "http": "h11"}
+        options: dict[str, Any] = {
+            "log_config": None,
+            "log_level": "critical",
+            "ws": "none",
+            "http": "h11",
+            "interface": "asgi3",
+        }
         self._server = uvicorn.Server(
             uvicorn.Config(self._app, lifespan="off", access_log=False, timeout_graceful_shutdown=2, **options)
         )
@@ -205,12 +212,14 @@ class ScriptedOpenAI:
             time.sleep(0.005)
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: object, *_exc: object) -> None:
         self._server.should_exit = True
         if self._loop is not None and self._stopping is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(timeout=10)
         self._listener.close()
+        if self._mistakes and kind is None:
+            raise self._mistakes[0]  # a script that fails is the test's mistake, not a scripted failure
 
     @property
     def bodies(self) -> list[Body]:
@@ -227,6 +236,9 @@ class ScriptedOpenAI:
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
             scripted = self._decide(scope["method"], scope["path"], headers, body)
             await self._send(scripted, body if isinstance(body, dict) else {}, send)
+        except Exception as exc:
+            self._mistakes.append(exc)
+            raise
         finally:
             self._active -= 1
 

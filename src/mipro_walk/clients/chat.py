@@ -262,12 +262,12 @@ class ChatGateway:
         """Fail without a request where one could not succeed. The error is a new one: its traceback is this call's."""
         if self._fatal is not None:
             raise FatalCallError(self._fatal.kind, self._fatal.status, self._fatal.reason)
+        if self._remaining(call) <= 0:
+            raise CallFailed("timeout", None, f"no answer within {self.deadline_seconds:g} s", True)
         left = self._limit.pause_left()
         if left > self._remaining(call):
             reason = f"the endpoint asks to wait {left:.0f} s, longer than a call may take"
             raise CallFailed("rate_limit", 429, reason, True)
-        if self._remaining(call) <= 0:
-            raise CallFailed("timeout", None, f"no answer within {self.deadline_seconds:g} s", True)
 
     def _remaining(self, call: _Call) -> float:
         return call.deadline - self._pacing.clock()

@@ -82,7 +82,7 @@ class AdaptiveLimit:
     def pressed(self, started_at: float) -> None:
         """Halve the limit because a call that started at ``started_at`` (clock) was refused for load."""
         self._successes = 0
-        if started_at >= self._shrunk_at:
+        if started_at > self._shrunk_at:
             self._limit = max(1, self._limit // 2)
             self._shrunk_at = self._pacing.clock()
 
