@@ -16,9 +16,10 @@ from mipro_walk.cli.main import build
 from tests.cli.terminal import PROJECT, clean_environment
 
 HEAVY = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "httpx", "numpy", "psutil", "rich.table")
-COMMANDS = set(
-    "run doctor key task-app config train results jobs resume cancel backend model stop paths version".split()
-)
+COMMANDS = {
+    *("run", "doctor", "key", "task-app", "config", "train", "results", "jobs", "resume", "cancel"),
+    *("backend", "model", "stop", "paths", "version"),
+}
 READING = ("doctor", "results", "jobs", "paths", "version", "task-app status", "task-app info", "config show")
 
 

@@ -76,7 +76,7 @@ class TerminalUi:
         """Print names and values; one under the other on narrow screens, paths and commands never cut."""
         if self._console.width < NARROW or not self._console.is_terminal:
             for name, value in pairs:
-                self._console.print(self._own(f"  {name}: {self._safe(value)}"), soft_wrap=True)
+                self._hanging(Text(self._own(f"  {name}: {self._safe(value)}")), 4)
             return
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True)
@@ -87,15 +87,17 @@ class TerminalUi:
 
     def checks(self, checks: Sequence[Check]) -> None:
         """Print a check list: the word first, so that it reads without colour, and the fix below."""
-        width = max(len(check.name) for check in checks)
+        is_narrow = self._console.width < NARROW
+        width = 0 if is_narrow else max(len(check.name) for check in checks)
+        indent = 8 if is_narrow else width + 10
         for check in checks:
             line = Text("  ")
             line.append(f"{check.status:<4}", style=STYLES[check.status])
-            line.append(f"  {self._own(check.name):<{width}}  ")
+            line.append(f"  {self._own(check.name):<{width}}" + (": " if is_narrow else "  "))
             line.append(self._own(self._safe(check.detail)), style="dim" if check.status == "OK" else "")
-            self._hanging(line, width + 10)
+            self._hanging(line, indent)
             if check.fix and check.status != "OK":
-                self._hanging(Text(" " * (width + 10) + self._own(self._safe(check.fix)), style="cyan"), width + 10)
+                self._hanging(Text(" " * indent + self._own(self._safe(check.fix)), style="cyan"), indent)
 
     def document(self, text: str, language: Literal["toml", "json"]) -> None:
         """Print a file's content with syntax colours where there are colours."""
