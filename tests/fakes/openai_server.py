@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
 import hashlib
 import hmac
 import itertools
@@ -32,6 +33,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -333,12 +335,13 @@ FAULTS: Sequence[Scripted] = (
 """Failures that pass: each of them may go well the next time."""
 
 
-def keyword_answer(body: Body) -> str:
+def keyword_answer(body: Body, truth: Mapping[str, str] | None = None) -> str:
     """Answer like a mediocre model: deterministic, and better with some prompts than with others.
 
-    It knows the labels from the request's enum or from an ``Intents: a, b`` list, guesses the one whose words (and
-    whose demonstrations' words) the query shares most, and errs more often the worse the prompt: how often is a
-    function of the system text and of the number of demonstrations. Without labels it writes an instruction.
+    It knows the labels from the request's enum or from an ``Intents: a, b`` list and guesses the one that ``truth``
+    has for the query, else the one whose words (and whose demonstrations' words) the query shares most. It keeps to
+    its guess more often the better the prompt is: a function of the system text and of the demonstrations, 0.35 to
+    0.95. Without labels it writes an instruction.
     """
     labels, messages = find_labels(body), body["messages"]
     system = next((str(m.get("content")) for m in messages if m.get("role") in ("system", "developer")), "")
@@ -346,10 +349,11 @@ def keyword_answer(body: Body) -> str:
     if not labels or not users:
         return f"{INSTRUCTIONS[_number(messages, len(INSTRUCTIONS))]} Rule {_number([messages, 'rule'], 1000)} applies."
     demos = list(_demos(messages))
-    skill = 0.45 + 0.25 * _share([system]) + 0.25 * min(len(demos), 8) / 8
-    ranked = sorted(labels, key=lambda label: (-_overlap(users[-1], label, demos), label))
+    skill = 0.35 + 0.25 * _share([system])
+    skill += 0.2 * min(len(demos), 8) / 8 + 0.15 * _share(demos) if demos else 0.0
     if _share([system, len(demos), users[-1]]) < skill:
-        return ranked[0]
+        guess = (truth or {}).get(users[-1])
+        return guess if guess in labels else max(labels, key=lambda label: _overlap(users[-1], label, demos))
     return labels[_number([system, users[-1]], len(labels))]
 
 
@@ -374,6 +378,12 @@ def find_labels(body: Body) -> list[str]:
     text = "\n".join(str(m.get("content")) for m in body["messages"] if m.get("role") == "system")
     listed = re.search(r"Intents: (.+)", text)
     return [label.strip() for label in listed[1].split(",")] if listed else []
+
+
+def read_truth(path: str) -> dict[str, str]:
+    """Return the label of each query of a CSV file with the columns ``text`` and ``category``."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return {row["text"]: row["category"] for row in csv.DictReader(file)}
 
 
 def _as_scripted(answer: str | Scripted) -> Scripted:
@@ -468,12 +478,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A scripted OpenAI-compatible server on loopback.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--script", choices=sorted(SCRIPTS), default="keyword")
+    parser.add_argument("--truth", metavar="CSV", help="text and category of the queries, for the keyword script")
     parser.add_argument("--fault-rate", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     key = os.environ.get(KEY_VARIABLE, DEFAULT_KEY)
     faults = {"fault_rate": options.fault_rate, "seed": options.seed}
-    server = ScriptedOpenAI(SCRIPTS[options.script], key=key, port=options.port, record=False, **faults)
+    answer = SCRIPTS[options.script]
+    if options.truth:
+        answer = partial(keyword_answer, truth=read_truth(options.truth))
+    server = ScriptedOpenAI(answer, key=key, port=options.port, record=False, **faults)
     with server:
         print(f"ready {server.base_url}", flush=True)
         try:
