@@ -42,9 +42,7 @@ def make_task(
         ConfigError: a query stands in two splits, so the score could not be trusted.
     """
     named: tuple[tuple[Split, Iterable[tuple[str, str]]], ...] = (("train", train), ("val", val), ("test", test))
-    splits = {
-        split: [Example(seed, query, label) for seed, (query, label) in enumerate(rows)] for split, rows in named
-    }
+    splits = {split: [Example(seed, query, label) for seed, (query, label) in enumerate(rows)] for split, rows in named}
     seen: dict[str, str] = {}
     for split, rows in splits.items():
         for row in rows:

@@ -44,6 +44,12 @@ def build_messages(config: PolicyConfig, mode: OutputMode, query: str, labels: S
         return _render_given("prompt_template", config.prompt_template.parts(), values)
     if config.messages is not None:
         return _render_given("messages", config.messages, values)
+    return own_messages(mode, query, labels)
+
+
+def own_messages(mode: OutputMode, query: str, labels: Sequence[str]) -> list[Message]:
+    """Return the app's own question about one query."""
+    values = {"query": query, "labels": ", ".join(labels)}
     return [{"role": part["role"], "content": _fill(part["pattern"], values)} for part in own_templates(mode)]
 
 

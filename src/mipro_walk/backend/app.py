@@ -17,7 +17,7 @@ from mipro_walk.backend import interceptor as interception
 from mipro_walk.backend import keys, routes
 from mipro_walk.backend.interceptor import Interceptor
 from mipro_walk.backend.jobs import JobRunner
-from mipro_walk.backend.preparation import JobPreparation
+from mipro_walk.backend.preparation import JobPreparation, task_app_worlds
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.errors import ConfigError, KeyMissingError, MiproWalkError
 from mipro_walk.ledger import Ledger
@@ -37,12 +37,14 @@ def create_app(settings: BackendSettings, port: int = 0) -> FastAPI:
     ledger = Ledger(settings.database)
     box = keys.KeyBox(settings.home)
     interceptor = Interceptor()
-    preparation = JobPreparation(settings, ledger, box, interceptor)
+    base_url = f"http://{settings.host}:{port}"
+    worlds = task_app_worlds(settings, box, interceptor, base_url)
+    preparation = JobPreparation(settings, ledger, worlds)
     runner = JobRunner(ledger, preparation.run)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        preparation.start(asyncio.get_running_loop(), app.state.base_url)
+        preparation.start(asyncio.get_running_loop())
         runner.start()
         yield
         await asyncio.to_thread(runner.stop)
@@ -50,7 +52,7 @@ def create_app(settings: BackendSettings, port: int = 0) -> FastAPI:
         ledger.close()
 
     app = FastAPI(title="mipro-walk backend", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.base_url = f"http://{settings.host}:{port}"
+    app.state.base_url = base_url
     app.include_router(routes.create_router(ledger, runner, box, secrets.token_hex(8)))
     app.include_router(keys.create_router(box, ledger))
     app.include_router(interception.create_router(interceptor))

@@ -20,6 +20,8 @@ Execute = Callable[[Job, Wishes, Progress], Mapping[str, Any]]
 """Runs one job to its end and returns its documents. Raises IncompleteError to pause."""
 
 SHUTDOWN_SECONDS = 10.0
+IN_PROCESS = "in_process"
+"""Marks jobs of ``mipro-walk optimize`` in their launch data: another process runs them, not the backend."""
 
 
 class JobRunner:
@@ -37,7 +39,7 @@ class JobRunner:
     def start(self) -> None:
         """Queue what an earlier process left queued or running, then start to work."""
         for job in reversed(self._ledger.list_jobs()):
-            if job.status in ("queued", "running"):
+            if job.status in ("queued", "running") and not job.launch.get(IN_PROCESS):
                 if job.status == "running":
                     self._say(job.job_id, "mipro.job.resumed", "The backend was restarted; the job goes on")
                 self._ledger.update_job(job.job_id, status="queued")

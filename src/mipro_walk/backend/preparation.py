@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
+from mipro_walk.backend.interceptor import PREFIX as INTERCEPTOR_PREFIX
 from mipro_walk.backend.interceptor import Interceptor
 from mipro_walk.backend.keys import KeyBox
 from mipro_walk.backend.local_model import LocalModel
@@ -20,27 +23,40 @@ from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient
 from mipro_walk.config import RunConfig, parse_config
 from mipro_walk.errors import ConfigError
-from mipro_walk.execution import JobContext, execute
+from mipro_walk.execution import JobContext, World, execute
 from mipro_walk.ledger import Attempt, Job, Ledger
 from mipro_walk.ledger.store import total_cost
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a world is made of. ``stack`` closes what the world opens when the job ends."""
+
+    job: Job
+    config: RunConfig
+    policy: ChatGateway
+    meta: ChatGateway
+    wishes: Wishes
+    notes: list[str]
+    stack: ExitStack
+
+
+MakeWorld = Callable[[Prepared], World]
 
 
 class JobPreparation:
     """Builds each job's surroundings and runs it in them; keeps the local model for the next one."""
 
-    def __init__(self, settings: BackendSettings, ledger: Ledger, box: KeyBox, interceptor: Interceptor) -> None:
+    def __init__(self, settings: BackendSettings, ledger: Ledger, make_world: MakeWorld) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._box = box
-        self._interceptor = interceptor
+        self._make_world = make_world
         self._local_model = LocalModel(settings.home, settings.model_path)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._base_url = ""
 
-    def start(self, loop: asyncio.AbstractEventLoop, base_url: str) -> None:
-        """Remember where gateways run and where the interceptor is reached."""
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Remember the loop that gateways run on."""
         self._loop = loop
-        self._base_url = base_url
 
     def close(self) -> None:
         """Stop what was started for jobs."""
@@ -50,7 +66,10 @@ class JobPreparation:
         """Run one job to its end. Raises what :func:`~mipro_walk.execution.execute` raises."""
         config = parse_config(job.config, origin=f"job {job.job_id}")
         with ExitStack() as stack:
-            world = self._world(job, config, wishes, stack)
+            notes: list[str] = []
+            policy = self._gateway(job, "policy", config.policy.provider, config.policy.model, config, notes, stack)
+            meta = self._gateway(job, "meta", config.meta_model_provider, config.meta_model, config, notes, stack)
+            world = self._make_world(Prepared(job, config, policy, meta, wishes, notes, stack))
             context = JobContext(
                 ledger=self._ledger,
                 job=job,
@@ -62,29 +81,6 @@ class JobPreparation:
                 progress=progress.as_dict,
             )
             return execute(context, world)
-
-    def _world(self, job: Job, config: RunConfig, wishes: Wishes, stack: ExitStack) -> TaskAppWorld:
-        if not self._settings.allow_remote_task_apps and not is_loopback(config.task_app_url):
-            raise ConfigError(
-                f"The task app {config.task_app_url} is not on this machine.",
-                "Start the backend with --allow-remote-task-apps if you trust it.",
-            )
-        notes: list[str] = []
-        policy = self._gateway(job, "policy", config.policy.provider, config.policy.model, config, notes, stack)
-        meta = self._gateway(job, "meta", config.meta_model_provider, config.meta_model, config, notes, stack)
-        key = self._box.open(str(job.launch["task_app_key_sealed"]))
-        task_app = TaskAppClient(config.task_app_url, key, rollout_timeout_seconds=policy.deadline_seconds + 10.0)
-        stack.callback(task_app.close)
-        return TaskAppWorld(
-            config=config,
-            task_app=task_app,
-            interceptor=self._interceptor,
-            interceptor_url=f"{self._base_url}/api/interceptor/v1",
-            policy=policy,
-            meta=meta,
-            wishes=wishes,
-            notes=notes,
-        )
 
     def _gateway(
         self, job: Job, role: str, provider: str, model: str, config: RunConfig, notes: list[str], stack: ExitStack
@@ -125,6 +121,34 @@ class JobPreparation:
             max_cost_usd=settings.max_cost_usd,
             test_rollouts=2 * settings.test_size,
         )
+
+
+def task_app_worlds(settings: BackendSettings, box: KeyBox, interceptor: Interceptor, base_url: str) -> MakeWorld:
+    """Return what makes the world of a job against a task app over HTTP."""
+
+    def make(prepared: Prepared) -> World:
+        config = prepared.config
+        if not settings.allow_remote_task_apps and not is_loopback(config.task_app_url):
+            raise ConfigError(
+                f"The task app {config.task_app_url} is not on this machine.",
+                "Start the backend with --allow-remote-task-apps if you trust it.",
+            )
+        key = box.open(str(prepared.job.launch["task_app_key_sealed"]))
+        seconds = prepared.policy.deadline_seconds + 10.0
+        task_app = TaskAppClient(config.task_app_url, key, rollout_timeout_seconds=seconds)
+        prepared.stack.callback(task_app.close)
+        return TaskAppWorld(
+            config=config,
+            policy=prepared.policy,
+            meta=prepared.meta,
+            wishes=prepared.wishes,
+            notes=prepared.notes,
+            task_app=task_app,
+            interceptor=interceptor,
+            interceptor_url=f"{base_url}{INTERCEPTOR_PREFIX}",
+        )
+
+    return make
 
 
 def to_ledger(role: str, attempt: GatewayAttempt) -> Attempt:

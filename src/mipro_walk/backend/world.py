@@ -8,7 +8,7 @@ from typing import Any
 
 from mipro_walk.backend.interceptor import Interceptor, RolloutPolicy
 from mipro_walk.backend.stops import Wishes
-from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.chat import CallFailed, ChatGateway
 from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
 from mipro_walk.config import Pool, RunConfig
 from mipro_walk.errors import ConfigError, IncompleteError
@@ -26,17 +26,80 @@ MAX_POOL_ROWS = 500
 
 
 @dataclass
-class TaskAppWorld:
-    """One job's task app, gateways and interceptor."""
+class GatewayWorld:
+    """What every world has: a configuration, one gateway for each model, and a person's wishes."""
 
     config: RunConfig
-    task_app: TaskAppClient
-    interceptor: Interceptor
-    interceptor_url: str
     policy: ChatGateway
     meta: ChatGateway
     wishes: Wishes
     notes: list[str]
+
+    def source(self) -> str:
+        """Return in words where the rows come from."""
+        raise NotImplementedError
+
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what identifies both models."""
+        policy = self.config.policy
+        return {
+            "policy": {
+                "provider": self.policy.endpoint.provider,
+                "model": self.policy.endpoint.model,
+                "temperature": policy.temperature,
+                "max_completion_tokens": policy.max_completion_tokens,
+                "output_mode": policy.output_mode,
+            },
+            "meta": {"provider": self.meta.endpoint.provider, "model": self.meta.endpoint.model},
+        }
+
+    def notices(self) -> list[str]:
+        """Return what was noted when the job was prepared, and the data source."""
+        return [*self.notes, f"Data: {self.source()}"]
+
+    def complete(self, messages: list[dict[str, Any]], temperature: float) -> str:
+        """Ask the meta-model for text; an answer without text is empty.
+
+        Raises:
+            IncompleteError: it cannot be asked; resuming asks again.
+        """
+        self.wishes.raise_if_paused()
+        is_local = self.meta.endpoint.provider == "local"
+        body = {
+            "model": self.meta.endpoint.model,
+            "messages": messages,
+            "temperature": temperature,
+            "max_completion_tokens": LOCAL_PROPOSAL_TOKENS if is_local else PROPOSAL_TOKENS,
+        }
+        try:
+            completion = self.meta.complete_sync(body, "proposal")
+        except CallFailed as failure:
+            self.wishes.raise_if_paused()
+            raise cannot_ask("meta-model", failure) from failure
+        content = completion["choices"][0]["message"].get("content")
+        return content if isinstance(content, str) else ""
+
+    def seeds_of(self, pool: Pool, rows: int, limit: int) -> list[int]:
+        """Return the seeds that a pool names, or the first ones of a split with ``rows`` rows."""
+        return list(range(min(limit, rows))) if pool.seeds is None else list(pool.seeds)
+
+    def limits(self) -> Mapping[Split, int]:
+        """Return the most rows that are taken of a split when no seeds are named."""
+        return {"train": MAX_POOL_ROWS, "val": MAX_POOL_ROWS, "test": self.config.settings.test_size}
+
+    def pools(self) -> Mapping[Split, Pool]:
+        """Return the pools by purpose."""
+        pools = self.config.pools
+        return {"train": pools.train, "val": pools.val, "test": pools.test}
+
+
+@dataclass
+class TaskAppWorld(GatewayWorld):
+    """Jobs against a task app over HTTP, whose model calls pass through our interceptor."""
+
+    task_app: TaskAppClient
+    interceptor: Interceptor
+    interceptor_url: str
     _info: TaskAppInfo | None = None
     _instruction: str = ""
     _splits: Mapping[Split, str] | None = None
@@ -51,10 +114,8 @@ class TaskAppWorld:
                 "The task app gives no baseline instruction.",
                 "Give one in [prompt_learning.initial_prompt], or let /task_info answer prompt.instruction.",
             )
-        pools: dict[Split, Pool] = {"train": config.pools.train, "val": config.pools.val, "test": config.pools.test}
+        pools, limits = self.pools(), self.limits()
         self._splits = {name: pool.split or info.default_split for name, pool in pools.items()}
-        settings = config.settings
-        limits = {"train": MAX_POOL_ROWS, "val": MAX_POOL_ROWS, "test": settings.test_size}
         rows = {
             name: self.task_app.rows(self._splits[name], self._seeds(info, name, pool, limits[name]), config.env_config)
             for name, pool in pools.items()
@@ -75,24 +136,6 @@ class TaskAppWorld:
     def source(self) -> str:
         """Return what the task app says of its data."""
         return self._info.source if self._info else "unknown"
-
-    def models(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return what identifies both models."""
-        policy = self.config.policy
-        return {
-            "policy": {
-                "provider": self.policy.endpoint.provider,
-                "model": self.policy.endpoint.model,
-                "temperature": policy.temperature,
-                "max_completion_tokens": policy.max_completion_tokens,
-                "output_mode": policy.output_mode,
-            },
-            "meta": {"provider": self.meta.endpoint.provider, "model": self.meta.endpoint.model},
-        }
-
-    def notices(self) -> list[str]:
-        """Return what was noted when the job was prepared, and the data source."""
-        return [*self.notes, f"Data: {self.source()}"]
 
     def run_rollout(self, rollout: Rollout) -> Outcome:
         """Let the task app answer one row with the candidate's prompt; ask again if the app itself fails.
@@ -125,29 +168,21 @@ class TaskAppWorld:
         finally:
             trace = self.interceptor.close(trial_id)
         if (fatal := self.policy.fatal_failure) is not None:
-            raise IncompleteError(f"The policy model cannot be asked: {fatal.reason}", "Repair the cause, then resume.")
+            raise cannot_ask("policy model", fatal)
         if trace is not None and trace.failure is not None:
             # Whatever score the app made of a call that failed, it measured nothing.
             return Outcome(None, None, f"the model call failed: {trace.failure.reason}"), True
         return outcome, False
 
-    def complete(self, messages: list[dict[str, Any]], temperature: float) -> str:
-        """Ask the meta-model for text."""
-        self.wishes.raise_if_paused()
-        is_local = self.meta.endpoint.provider == "local"
-        return ask_for_text(self.meta, messages, temperature, LOCAL_PROPOSAL_TOKENS if is_local else PROPOSAL_TOKENS)
-
     def _seeds(self, info: TaskAppInfo, name: Split, pool: Pool, limit: int) -> list[int]:
-        if pool.seeds is not None:
-            return list(pool.seeds)
         assert self._splits is not None
         split = self._splits[name]
-        if split not in info.split_rows:
+        if pool.seeds is None and split not in info.split_rows:
             raise ConfigError(
                 f"The task app does not say how many rows its split {split!r} has.",
                 "Name the seeds: bootstrap_train_seeds, online_pool, test_pool.",
             )
-        return list(range(min(limit, info.split_rows[split])))
+        return self.seeds_of(pool, info.split_rows.get(split, 0), limit)
 
     def _rollout_body(self, rollout: Rollout, trial_id: str) -> dict[str, Any]:
         """Return the request; the prompt goes both ways, by the interceptor's URL and as a template."""
@@ -186,14 +221,6 @@ class TaskAppWorld:
         return {"prompt_template": {"messages": candidate_messages(rollout.candidate)}}
 
 
-def ask_for_text(gateway: ChatGateway, messages: list[dict[str, Any]], temperature: float, max_tokens: int) -> str:
-    """Return the text of one completion; an answer without text is empty."""
-    body = {
-        "model": gateway.endpoint.model,
-        "messages": messages,
-        "temperature": temperature,
-        "max_completion_tokens": max_tokens,
-    }
-    completion = gateway.complete_sync(body)
-    content = completion["choices"][0]["message"].get("content")
-    return content if isinstance(content, str) else ""
+def cannot_ask(who: str, failure: CallFailed) -> IncompleteError:
+    """Return the error that pauses a job whose model cannot be asked."""
+    return IncompleteError(f"The {who} cannot be asked: {failure.reason}", "Repair the cause, then resume.")

@@ -19,6 +19,7 @@ from mipro_walk.cli import (
     jobs_command,
     key_command,
     model_command,
+    optimize_command,
     paths_command,
     results_command,
     run_command,
@@ -57,7 +58,7 @@ model, backend and task app you name; there is no telemetry.
 
 SECTIONS = {
     "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results"),
-    "Jobs": ("jobs", "resume", "cancel"),
+    "Jobs": ("jobs", "resume", "cancel", "optimize"),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
 }
@@ -208,6 +209,7 @@ app.command()(train_command.train)
 app.command()(results_command.results)
 app.command()(jobs_command.jobs)
 app.command()(train_command.resume)
+app.command()(optimize_command.optimize)
 app.command()(jobs_command.cancel)
 app.command()(backend_command.backend)
 app.add_typer(model_command.app, name="model")

@@ -1,0 +1,207 @@
+"""``mipro-walk optimize``: a job in this process, without a task app or a backend.
+
+The same execution, ledger and gateways as in the backend; only the world differs: Banking77's rows, its question and
+its scoring are called directly, and the candidate is put into the question by the same function as in the interceptor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
+from mipro_walk.backend.preparation import JobPreparation, MakeWorld, Prepared
+from mipro_walk.backend.settings import BackendSettings
+from mipro_walk.backend.world import GatewayWorld, cannot_ask
+from mipro_walk.clients.chat import CallFailed, GatewayThread
+from mipro_walk.config import RunConfig
+from mipro_walk.errors import ConfigError
+from mipro_walk.execution import World
+from mipro_walk.ledger import Job, Ledger
+from mipro_walk.prompting import apply_candidate
+from mipro_walk.types import Example, Outcome, Rollout, Split, Task, fingerprint
+from task_apps.banking77.data import DataError, PoolError, TaskData, TaskSlice
+from task_apps.banking77.documents import TASK
+from task_apps.banking77.prompts import BASELINE_INSTRUCTION, answer_form, own_messages
+from task_apps.banking77.scoring import ModelReply, ToolCall, score_reply
+from task_apps.banking77.sources import DataSource, load_task_data
+
+
+@dataclass
+class Banking77World(GatewayWorld):
+    """Banking77 without HTTP between the optimizer and its rows."""
+
+    data: TaskData
+    _slice: TaskSlice | None = None
+
+    def load_task(self) -> Task:
+        """Return the slice that ``env_config`` names, with the rows of the three pools."""
+        try:
+            found = self._slice = self.data.slice(self.config.env_config.get("num_intents"))
+            rows = {name: self._rows(found, name) for name in self.pools()}
+        except PoolError as exc:
+            raise ConfigError(str(exc), "Correct env_config or the seeds.") from exc
+        hashes = [[name, [[r.seed, r.query, r.label] for r in rows[name]]] for name in sorted(rows)]
+        return Task(
+            name=str(TASK["id"]),
+            description=str(TASK["description"]),
+            instruction=self._baseline,
+            train=rows["train"],
+            val=rows["val"],
+            test=rows["test"],
+            labels=found.labels,
+            dataset_hash=fingerprint(hashes),
+        )
+
+    def source(self) -> str:
+        """Return the name and detail of the data source."""
+        return f"{self.data.source.name}: {self.data.source.detail}"
+
+    def run_rollout(self, rollout: Rollout) -> Outcome:
+        """Ask the policy model Banking77's question with the candidate in it, and score the answer."""
+        self.wishes.raise_if_paused()
+        assert self._slice is not None
+        policy, labels = self.config.policy, self._slice.labels
+        split = self.pools()[rollout.split].split or "train"
+        row = self._slice.pool(split).rows[rollout.seed]
+        question = {
+            "model": self.policy.endpoint.model,
+            "messages": own_messages(policy.output_mode, row.text, labels),
+            "temperature": policy.temperature,
+            "max_completion_tokens": policy.max_completion_tokens,
+            **answer_form(policy.output_mode, labels),
+        }
+        try:
+            completion = self.policy.complete_sync(apply_candidate(question, rollout.candidate, self._baseline))
+        except CallFailed as failure:
+            self.wishes.raise_if_paused()
+            if self.policy.fatal_failure is not None:
+                raise cannot_ask("policy model", failure) from failure
+            return Outcome(None, None, f"the model call failed: {failure.reason}")
+        score = score_reply(read_reply(completion), row.label, labels, policy.output_mode)
+        return Outcome(score.reward, score.predicted, score.reason or "")
+
+    @property
+    def _baseline(self) -> str:
+        return self.config.baseline_instruction or BASELINE_INSTRUCTION
+
+    def _rows(self, found: TaskSlice, name: Split) -> list[Example]:
+        pool = self.pools()[name]
+        rows = found.pool(pool.split or "train").rows
+        seeds = self.seeds_of(pool, len(rows), self.limits()[name])
+        if outside := [seed for seed in seeds if seed >= len(rows)]:
+            raise ConfigError(
+                f"Seed {outside[0]} is out of range: {pool.split or 'train'} has {len(rows)} rows.",
+                "Use seeds below that number.",
+            )
+        return [Example(seed, rows[seed].text, rows[seed].label) for seed in seeds]
+
+
+def read_reply(completion: Mapping[str, Any]) -> ModelReply:
+    """Return what Banking77 scores of a chat completion."""
+    message = completion["choices"][0]["message"]
+    content = message.get("content")
+    calls = [call.get("function") or {} for call in message.get("tool_calls") or [] if isinstance(call, dict)]
+    return ModelReply(
+        content if isinstance(content, str) else "",
+        tuple(ToolCall(str(call.get("name")), str(call.get("arguments"))) for call in calls),
+    )
+
+
+def load_data(source: DataSource) -> TaskData:
+    """Load Banking77 rows. Raises ConfigError."""
+    try:
+        return load_task_data(source)
+    except DataError as exc:
+        raise ConfigError(str(exc), "Give a readable file or folder with --data, or leave it out.") from exc
+
+
+def banking77_worlds(data: TaskData) -> MakeWorld:
+    """Return what makes the world of an in-process job."""
+
+    def make(prepared: Prepared) -> World:
+        return Banking77World(prepared.config, prepared.policy, prepared.meta, prepared.wishes, prepared.notes, data)
+
+    return make
+
+
+def run_in_process(
+    settings: BackendSettings,
+    config: RunConfig,
+    data: TaskData,
+    say: Callable[[str], None],
+    poll_seconds: float = 0.2,
+) -> tuple[Job, dict[str, Any] | None]:
+    """Run a job to its end, saying each event's message; go on with an unfinished one of the same configuration.
+
+    Returns the job and its documents, ``None`` if it has none. Ctrl-C pauses the job and is passed on.
+    """
+    ledger = Ledger(settings.database)
+    preparation = JobPreparation(settings, ledger, banking77_worlds(data))
+    runner = JobRunner(ledger, preparation.run)
+    try:
+        job = _unfinished(ledger, config, data) or ledger.create_job(
+            config.as_dict(),
+            algorithm="mipro",
+            launch={IN_PROCESS: True, "rows": data_hash(data)},
+            request_hash=config.config_hash,
+        )
+        with GatewayThread() as thread:
+            preparation.start(thread.loop)
+            runner.start()
+            _go_on(ledger, runner, job)
+            try:
+                _follow(ledger, job.job_id, say, poll_seconds)
+            finally:
+                ended = ledger.job(job.job_id)
+                if ended is not None and ended.status == "running":
+                    runner.pause(ended)
+                runner.stop()
+        found = ledger.job(job.job_id)
+        assert found is not None
+        return found, ledger.documents(job.job_id)
+    finally:
+        preparation.close()
+        ledger.close()
+
+
+def data_hash(data: TaskData) -> str:
+    """Identify the rows of a data source."""
+    return fingerprint({name: [[row.text, row.label] for row in rows] for name, rows in data.splits.items()})
+
+
+def _unfinished(ledger: Ledger, config: RunConfig, data: TaskData) -> Job | None:
+    rows = data_hash(data)
+    return next(
+        (
+            job
+            for job in ledger.list_jobs()
+            if not job.is_terminal
+            and job.launch.get(IN_PROCESS)
+            and job.launch.get("rows") == rows
+            and ledger.request_hash(job.job_id) == config.config_hash
+        ),
+        None,
+    )
+
+
+def _go_on(ledger: Ledger, runner: JobRunner, job: Job) -> None:
+    if job.status == "paused":
+        runner.resume(job)
+    else:
+        ledger.update_job(job.job_id, status="queued")
+        runner.submit(job)
+
+
+def _follow(ledger: Ledger, job_id: str, say: Callable[[str], None], poll_seconds: float) -> None:
+    seen = 0
+    while True:
+        job = ledger.job(job_id)
+        for event in ledger.events(job_id, seen):
+            seen = event["seq"]
+            say(event["message"])
+        if job is not None and (job.is_terminal or job.status == "paused"):
+            return
+        time.sleep(poll_seconds)

@@ -1,0 +1,73 @@
+"""``mipro-walk optimize``: a job on Banking77 in this process, without starting any server but the local model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mipro_walk.cli.console import is_interactive, stderr_console, stdout_console
+from mipro_walk.cli.options import print_json
+from mipro_walk.errors import IncompleteError, MiproWalkError
+
+
+def optimize(
+    config: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("mipro_config.toml"),
+    data: Annotated[
+        str, typer.Option("--data", metavar="PATH|hub|sample", help="Where the rows come from.")
+    ] = "sample",
+    results: Annotated[Path | None, typer.Option("--results", metavar="DIR", help="Where the files go.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object at the end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to calls that cost money.")] = False,
+    max_cost_usd: Annotated[
+        float | None, typer.Option("--max-cost-usd", metavar="X", min=0.0, help="Hard cap.")
+    ] = None,
+    fail_under: Annotated[
+        float | None, typer.Option("--fail-under", metavar="X", min=0.0, max=1.0, help="Exit 6 below this score.")
+    ] = None,
+    model_path: Annotated[Path | None, typer.Option("--model-path", metavar="FILE", help="A GGUF file.")] = None,
+) -> None:
+    """Optimize Banking77 in this process: no task app, no backend. The same command goes on after a stop.
+
+    Example: mipro-walk optimize configs/quick-local.toml --results results
+    """
+    from mipro_walk.backend.in_process import load_data, run_in_process
+    from mipro_walk.backend.settings import BackendSettings
+    from mipro_walk.cli.results_screen import render
+    from mipro_walk.cli.visible import visible
+    from mipro_walk.config import load_config
+    from mipro_walk.paths import backend_key, home
+    from mipro_walk.results import write_documents
+    from mipro_walk.walkthrough.submit_job import TrainResult, require_score, with_spending_limit
+    from task_apps.banking77.sources import DataSource
+
+    console = stderr_console()
+    loaded = with_spending_limit(
+        load_config(config),
+        max_cost_usd=max_cost_usd,
+        yes=yes,
+        is_interactive=is_interactive(),
+        confirm=lambda question: typer.confirm(question, err=True),
+    )
+    kind = data if data in ("hub", "sample") else "path"
+    source = DataSource(kind, Path(data) if kind == "path" else None)  # type: ignore[arg-type]
+    settings = BackendSettings(
+        home(), (backend_key(home()),), os.environ.get("MIPRO_WALK_LEDGER_URL", ""), model_path=model_path
+    )
+    job, documents = run_in_process(
+        settings, loaded, load_data(source), lambda message: console.print(visible(message), markup=False)
+    )
+    if job.status == "paused":
+        raise IncompleteError(job.error or "Paused.", job.fix or "Run the same command again to go on.")
+    if documents is None:
+        raise MiproWalkError(job.error or f"The job ended as {job.status}.", job.fix or "")
+    folder = (results or loaded.results_path(config)).expanduser().absolute()
+    write_documents(folder, documents)
+    done = TrainResult(job.job_id, {"status": job.status, "stop_reason": job.stop_reason}, documents)
+    if as_json:
+        print_json({**done.as_dict(), "results": str(folder)})
+    else:
+        render(documents, stdout_console(), folder=folder)
+    require_score(done, fail_under)
