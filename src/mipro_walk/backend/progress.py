@@ -9,6 +9,7 @@ from typing import Any
 
 from mipro_walk.types import Event, Outcome
 
+MIN_PACE_ROLLOUTS = 5
 PHASES = {1: "bootstrap", 2: "search", 3: "test"}
 
 
@@ -28,6 +29,7 @@ class Progress:
     best_n: int = 0
     unknown: int = 0
     _started: float = field(default_factory=time.monotonic)
+    _search_started: tuple[float, int] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -51,6 +53,8 @@ class Progress:
         elif event.type == "mipro.phase":
             self.phase_number = data["phase"]
             self.phase = PHASES[self.phase_number]
+            if self.phase_number == 2:
+                self._search_started = (time.monotonic(), self.rollouts_made)
         elif event.type == "mipro.iteration.start":
             self.iteration = data["iteration"] + 1
         elif event.type == "mipro.trial.complete":
@@ -59,8 +63,6 @@ class Progress:
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain data."""
         made = self.rollouts_made
-        session = time.monotonic() - self._started
-        left = max(0, self.rollouts_planned - self.rollouts_done)
         return {
             "phase": self.phase,
             "phase_number": self.phase_number,
@@ -72,6 +74,15 @@ class Progress:
             "best_n": self.best_n,
             "unknown": self.unknown,
             "elapsed_seconds": round(self.elapsed_seconds, 1),
-            "eta_seconds": round(left * session / made, 1) if made >= 5 else None,
+            "eta_seconds": self._seconds_left(),
             "recorded_reused": self.rollouts_done - made,
         }
+
+    def _seconds_left(self) -> float | None:
+        """Return the time for the rollouts left at the pace of the search; the meta-model's time would mislead."""
+        if self._search_started is None:
+            return None
+        since, before = self._search_started
+        made = self.rollouts_made - before
+        left = max(0, self.rollouts_planned - self.rollouts_done)
+        return round(left * (time.monotonic() - since) / made, 1) if made >= MIN_PACE_ROLLOUTS else None

@@ -140,12 +140,12 @@ def _demonstrations(demos: Sequence[Mapping[str, Any]], console: Console) -> Non
             console.print(foreign(f"  {_short(demo['query'], console)} => {_short(demo['label'], console)}", console))
     else:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("  query", overflow="fold", ratio=3)
+        table.add_column("query", overflow="fold", ratio=3)
         table.add_column("label", overflow="fold")
         for demo in shown:
-            query = Text("  " + _short(demo["query"], console), overflow="fold")
+            query = Text(_short(demo["query"], console), overflow="fold")
             table.add_row(query, Text(_short(demo["label"], console), overflow="fold"))
-        console.print(table)
+        console.print(Padding(table, (0, 0, 0, 2)))
     if len(demos) > len(shown):
         dots = "..." if is_ascii_only(console) else "…"
         console.print(Text(f"  {dots} {len(demos) - len(shown)} more", style="dim"))
