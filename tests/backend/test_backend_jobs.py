@@ -95,7 +95,7 @@ def test_pause_saves_and_resume_goes_on_without_asking_again(stage):
     job_id = client.submit(stage.document())
     time.sleep(0.8)
     client.pause(job_id)
-    assert wait_for(client, job_id, "paused", seconds=10)["error"] == "Paused."
+    assert wait_for(client, job_id, "paused", seconds=10)["error"] == "as asked"
     client.resume(job_id)
     wait_for(client, job_id, "succeeded")
     assert max(policy_questions(stage.model).values()) == 1

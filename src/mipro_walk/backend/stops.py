@@ -26,7 +26,7 @@ class Wishes:
     def raise_if_paused(self) -> None:
         """Raise PauseRequestedError if a pause is wished for."""
         if self.pause.is_set():
-            raise PauseRequestedError("Paused.", "Resume to go on; recorded rollouts are not paid again.")
+            raise PauseRequestedError("as asked", "Resume to go on; recorded rollouts are not paid again.")
 
 
 @dataclass(frozen=True)
