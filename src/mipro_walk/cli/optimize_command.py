@@ -60,7 +60,7 @@ def optimize(
         settings, loaded, load_data(source), lambda message: console.print(visible(message), markup=False)
     )
     if job.status == "paused":
-        raise IncompleteError(job.error or "Paused.", job.fix or "Run the same command again to go on.")
+        raise IncompleteError(job.error or "as asked", job.fix or "Run the same command again to go on.")
     if documents is None:
         raise MiproWalkError(job.error or f"The job ended as {job.status}.", job.fix or "")
     folder = (results or loaded.results_path(config)).expanduser().absolute()
