@@ -27,11 +27,11 @@ def test_large_differences_are_named(base, cand, verdict):
     assert result.difference == pytest.approx(cand - base)
 
 
-def test_mcnemar_p_value_matches_the_binomial_by_hand():
-    # 8 gained, 2 lost: 2 * (1 + 10 + 45) / 2**10
+def test_mcnemar_mid_p_value_matches_the_binomial_by_hand():
+    # 8 gained, 2 lost: 2 * (1 + 10 + 45 / 2) / 2**10
     baseline = [0.0] * 8 + [1.0] * 2 + [1.0] * 10
     candidate = [1.0] * 8 + [0.0] * 2 + [1.0] * 10
-    assert compare_paired(baseline, candidate).p_value == pytest.approx(2 * 56 / 1024)
+    assert compare_paired(baseline, candidate).p_value == pytest.approx(67 / 1024)
 
 
 def test_unknown_pairs_are_excluded_and_widen_the_interval():
