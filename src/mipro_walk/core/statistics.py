@@ -48,7 +48,8 @@ def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float |
     """Compare two aligned score lists; ``None`` marks an unknown outcome and excludes its pair.
 
     Scores that are all 0 or 1 get the Bonett-Price interval (adjusted Wald for paired proportions) and the
-    mid-p McNemar test, which agrees with it better than the overcautious exact test; other scores get a percentile bootstrap and a sign-flip permutation test.
+    mid-p McNemar test, which agrees with it better than the overcautious exact test; other scores get a percentile
+    bootstrap and a sign-flip permutation test.
 
     Source: Bonett & Price 2012, "Adjusted Wald confidence interval for a difference of binomial proportions
     based on paired data", J. Educ. Behav. Stat. 37(4); Fagerland, Lydersen & Laake 2013, "The McNemar test for
