@@ -27,8 +27,8 @@ from mipro_walk.core.search_space import BASELINE
 from mipro_walk.errors import ConfigError
 from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, RecordedStops
 from mipro_walk.ledger.replay import OnOutcome
-from mipro_walk.ledger.store import Job
-from mipro_walk.prompting import candidate_messages
+from mipro_walk.ledger.store import Job, usage_as_dict
+from mipro_walk.results.closing import closing_events
 from mipro_walk.results.documents import JOB_METADATA, build_documents, build_metadata
 from mipro_walk.types import Event, Outcome, Rollout, Task, Usage, fingerprint
 from mipro_walk.version import VERSION
@@ -144,76 +144,6 @@ class EventSink:
         self._see(event)
 
 
-def closing_events(
-    job_id: str, result: OptimizationResult, documents: Mapping[str, Any], usage: Mapping[str, Usage]
-) -> list[Event]:
-    """Return the result events of the published API; the completing one is last."""
-    best = documents["best_prompt.json"]
-    sections = [{"role": m["role"], "content": m["content"], "order": i} for i, m in enumerate(best["messages"])]
-    text = "\n\n".join(f"[{section['role']}]\n{section['content']}" for section in sections)
-    search = best["search_score"] or {"mean": None, "n": 0}
-    test = best["score"]
-    score = test[best["recommendation"]] if test else search["mean"]
-    costs = {role: part.cost_usd for role, part in usage.items()}
-    best_prompt = {"id": f"{job_id}-best", "sections": sections}
-    attempted = [
-        {
-            "accuracy": entry.mean,
-            "prompt_length": len(str(candidate_messages(entry.candidate))),
-            "object": {"text_replacements": [{"new_text": entry.candidate.instruction, "apply_to_role": "system"}]},
-        }
-        for entry in result.board.ranking()
-    ]
-    summary = {
-        "policy_tokens": usage["policy"].prompt_tokens + usage["policy"].completion_tokens,
-        "proposer_tokens": usage["meta"].prompt_tokens + usage["meta"].completion_tokens,
-        "category_costs": {"rollout": costs["policy"], "proposal": costs["meta"]},
-    }
-    shown = "unknown" if score is None else f"{score:.3f}"
-    rows = f"{test['n']} test rows" if test else f"{search['n']} val rows"
-    return [
-        Event("prompt.learning.best.prompt", "Best prompt found", {"best_prompt": best_prompt, "best_score": score}),
-        Event(
-            "prompt.learning.top.prompt.content",
-            "Content of the best prompt",
-            {
-                "rank": 1,
-                "train_accuracy": search["mean"],
-                "val_accuracy": score,
-                "template": {"sections": sections},
-                "full_text": text,
-            },
-        ),
-        Event(
-            "prompt.learning.final.results",
-            f"{len(attempted)} candidates were scored",
-            {
-                "attempted_candidates": attempted,
-                "optimized_candidates": [
-                    {
-                        "rank": 1,
-                        "score": {"accuracy": score},
-                        "payload_kind": "template",
-                        "object": {"data": {"sections": sections}},
-                    }
-                ],
-                "best_prompt": best_prompt,
-                "best_score": score,
-            },
-        ),
-        Event(
-            "mipro.budget.summary", f"{result.rollouts} of {result.plan.budget} rollouts used for the search", summary
-        ),
-        Event(
-            "mipro.job.completed",
-            f"Optimization complete. Best score: {shown} on {rows}; {len(result.trials)} iterations, "
-            f"{result.rollouts} evaluations",
-            {"best_score": score, "iterations": len(result.trials), "rollouts": result.rollouts},
-        ),
-        Event("prompt.learning.mipro.complete", "Job complete", {"best_score": score, "best_prompt": best_prompt}),
-    ]
-
-
 def _refuse_other_context(ledger: Ledger, job_id: str, context_hash: str) -> None:
     recorded = ledger.recordings(job_id, "context")
     if not recorded:
@@ -229,15 +159,6 @@ def _metadata(
     context: JobContext, world: World, task: Task, result: OptimizationResult, usage: Mapping[str, Usage]
 ) -> dict[str, Any]:
     job, config = context.job, context.config
-    spent = {
-        role: {
-            "calls": part.calls,
-            "prompt_tokens": part.prompt_tokens,
-            "completion_tokens": part.completion_tokens,
-            "cost_usd": part.cost_usd,
-        }
-        for role, part in usage.items()
-    }
     return build_metadata(
         job_id=job.job_id,
         created_at=job.created_at,
@@ -249,7 +170,7 @@ def _metadata(
         rng_seed=config.settings.rng_seed,
         plan=result.plan.as_dict(),
         progress=dict(context.progress()),
-        usage=spent,
+        usage=usage_as_dict(usage),
         models={role: dict(model) for role, model in world.models().items()},
         data={
             "source": world.source(),

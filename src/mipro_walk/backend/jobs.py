@@ -12,7 +12,7 @@ from mipro_walk.backend.progress import Progress
 from mipro_walk.backend.stops import Wishes
 from mipro_walk.errors import IncompleteError, MiproWalkError
 from mipro_walk.ledger.store import Job, Ledger, utc_now
-from mipro_walk.types import Event, Usage
+from mipro_walk.types import Event
 
 logger = logging.getLogger(__name__)
 
@@ -139,19 +139,6 @@ class JobRunner:
 
     def _say(self, job_id: str, kind: str, message: str, level: Any = "info") -> None:
         self._ledger.add_event(job_id, Event(kind, message, {}, level))
-
-
-def usage_as_dict(usage: Mapping[str, Usage]) -> dict[str, Any]:
-    """Return the usage by role as plain data; an unknown price stays ``None``."""
-    return {
-        role: {
-            "calls": part.calls,
-            "prompt_tokens": part.prompt_tokens,
-            "completion_tokens": part.completion_tokens,
-            "cost_usd": part.cost_usd,
-        }
-        for role, part in usage.items()
-    }
 
 
 def _best_score(documents: Mapping[str, Any]) -> float | None:

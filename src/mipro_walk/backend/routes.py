@@ -25,11 +25,11 @@ from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from mipro_walk.backend.jobs import JobRunner, usage_as_dict
+from mipro_walk.backend.jobs import JobRunner
 from mipro_walk.backend.keys import ENVIRONMENT_KEY_NAME, KeyBox
 from mipro_walk.config import parse_config
 from mipro_walk.errors import ConfigError
-from mipro_walk.ledger.store import Job, Ledger
+from mipro_walk.ledger.store import Job, Ledger, usage_as_dict
 from mipro_walk.types import fingerprint
 from mipro_walk.version import VERSION
 

@@ -289,3 +289,16 @@ def total_cost(usage: Mapping[str, Usage]) -> float | None:
     """Return the dollars of all roles together; ``None`` if a price is unknown."""
     costs: Sequence[float | None] = [part.cost_usd for part in usage.values()]
     return None if any(cost is None for cost in costs) else float(sum(cost or 0.0 for cost in costs))
+
+
+def usage_as_dict(usage: Mapping[str, Usage]) -> dict[str, Any]:
+    """Return the usage by role as plain data; an unknown price stays ``None``."""
+    return {
+        role: {
+            "calls": part.calls,
+            "prompt_tokens": part.prompt_tokens,
+            "completion_tokens": part.completion_tokens,
+            "cost_usd": part.cost_usd,
+        }
+        for role, part in usage.items()
+    }
