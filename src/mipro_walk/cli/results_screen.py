@@ -213,7 +213,7 @@ def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Pa
         if (best.get("model") or {}).get("provider") == "local":
             serve = f"export {LOCAL_KEY_VARIABLE}=a-key-of-your-choice; mipro-walk model serve"
             lines.append(("Serve the local model; the key is needed where you use it, too:", [serve]))
-        lines.append(("Use it in Python (pip install openai):", usage_in_python(best, path)))
+        lines.append((_python_title(best), usage_in_python(best, path)))
     if metadata.get("job_id"):
         lines.append(("See these results again:", [f"mipro-walk results {metadata['job_id']}"]))
     again = _more_budget(metadata, folder)
@@ -234,6 +234,16 @@ def _more_budget(metadata: Mapping[str, Any], folder: Path | None) -> str | None
     if not isinstance(budget, int) or config is None or not config.is_file():
         return None
     return f"MIPRO_WALK_BUDGET={4 * budget} mipro-walk train {shlex.quote(str(config))} --poll"
+
+
+def _python_title(best: Mapping[str, Any]) -> str:
+    """Say beside the program what it leaves out: the test constrained the answer, the program does not."""
+    title = "Use it in Python (pip install openai)"
+    mode = (best.get("model") or {}).get("output_mode", "text")
+    if mode == "text":
+        return f"{title}:"
+    form = "as JSON by schema" if mode == "structured" else "by a forced tool call"
+    return f"{title}; the test asked {form}, so ask that way, too, where only known labels may come:"
 
 
 def usage_in_python(best: Mapping[str, Any], path: Path) -> list[str]:
