@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mipro_walk.backend import interceptor as interception
 from mipro_walk.backend import keys, routes
@@ -58,6 +59,7 @@ def create_app(settings: BackendSettings, port: int = 0) -> FastAPI:
     app.include_router(interception.create_router(interceptor))
     app.add_exception_handler(MiproWalkError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(Guard, bearer=keys.BearerKeys(settings.keys), host=settings.host)
     return app
 
@@ -74,14 +76,14 @@ class Guard:
         self._hosts = {*LOCAL_NAMES, host}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the headers, then count the body as it comes in."""
+        """Check the headers; the body is counted behind us, as it comes in."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if refusal := self._refusal(Request(scope)):
             await refusal(scope, receive, send)
             return
-        await self._app(scope, _limited(receive), send)
+        await self._app(scope, receive, send)
 
     def _refusal(self, request: Request) -> JSONResponse | None:
         hosts = request.headers.getlist("host")
@@ -104,34 +106,13 @@ class Guard:
         return request.headers["origin"] == f"http://{request.headers['host']}"
 
 
-def _limited(receive: Receive) -> Receive:
-    seen = 0
-
-    async def limited() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > MAX_BODY_BYTES:
-            raise _TooLargeError
-        return message
-
-    return limited
-
-
-class _TooLargeError(MiproWalkError):
-    code = "too_large"
-
-    def __init__(self) -> None:
-        super().__init__(f"A body may have {MAX_BODY_BYTES} bytes.")
-
-
 def _error(status: int, code: str, message: str, **more: Any) -> JSONResponse:
     return JSONResponse({"detail": {"error": {"code": code, "message": message, **more}}}, status)
 
 
 async def _answer_error(_request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, MiproWalkError)
-    statuses: Mapping[type[MiproWalkError], int] = {ConfigError: 422, KeyMissingError: 409, _TooLargeError: 413}
+    statuses: Mapping[type[MiproWalkError], int] = {ConfigError: 422, KeyMissingError: 409}
     problems = exc.problems if isinstance(exc, ConfigError) else []
     return _error(statuses.get(type(exc), 400), exc.code, exc.message, fix=exc.fix, problems=problems)
 
