@@ -10,7 +10,7 @@ GET  .../{id}/results                              {documents: {file name: docum
 POST .../{id}/cancel | pause | resume              status
 GET  /api/health                                   {service, version, instance_id, pid}
 
-Answers are JSON (a body over the limit gets a plain 413); errors are {"detail": {"error": {code, message, fix, problems}}}.
+Answers are JSON, but for a plain 413. Errors are {"detail": {"error": {code, message, fix, problems}}}.
 """
 
 from __future__ import annotations
