@@ -58,7 +58,7 @@ class GatewayWorld:
         return [*self.notes, f"Data: {self.source()}"]
 
     def complete(self, messages: list[dict[str, Any]], temperature: float) -> str:
-        """Ask the meta-model for text; an answer without text is empty.
+        """Ask the meta-model for text; an answer without text, or one that was cut off, is empty.
 
         Raises:
             IncompleteError: it cannot be asked; resuming asks again.
@@ -76,8 +76,9 @@ class GatewayWorld:
         except CallFailed as failure:
             self.wishes.raise_if_paused()
             raise cannot_ask("meta-model", failure) from failure
-        content = completion["choices"][0]["message"].get("content")
-        return content if isinstance(content, str) else ""
+        choice = completion["choices"][0]
+        content = choice["message"].get("content")
+        return content if isinstance(content, str) and choice.get("finish_reason") != "length" else ""
 
     def seeds_of(self, pool: Pool, rows: int, limit: int) -> list[int]:
         """Return the seeds that a pool names, or the first ones of a split with ``rows`` rows."""

@@ -103,7 +103,7 @@ class PatternProposer:
     def propose(self, request: ProposalRequest) -> list[Instruction]:
         """Return the patterns that no earlier round has used."""
         unused = [text for text in PATTERNS if text not in request.existing]
-        texts = unused[: request.count] if request.attempt == 0 else []
+        texts = unused[: request.count]
         return [Instruction(text, "built-in", request.bootstrap_seed) for text in texts]
 
 
@@ -140,7 +140,7 @@ class MixedProposer:
     def propose(self, request: ProposalRequest) -> list[Instruction]:
         """Return the meta-model's instructions, then the patterns."""
         if request.attempt > 0:  # a weak model does not get better by being asked again
-            return []
+            return self._patterns.propose(request)
         written = max(1, request.count // 4)
         patterns = self._patterns.propose(replace(request, count=request.count - written))
         return self._meta_model.propose(replace(request, count=written)) + patterns
@@ -207,7 +207,7 @@ def tidy(text: str) -> str:
 
 def _problem(text: str, normal: str, seen: set[str], held_out: Sequence[str]) -> str:
     if not normal:
-        return "empty"
+        return "empty or cut off"
     if len(text) > MAX_INSTRUCTION_CHARS:
         return "too long"
     if normal in seen:
