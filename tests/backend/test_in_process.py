@@ -10,8 +10,8 @@ import pytest
 from mipro_walk.backend.in_process import load_data, run_in_process
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.config import parse_config
+from mipro_walk.errors import ConfigError
 from mipro_walk.results.files import encode
-from task_apps.banking77.sources import DataSource
 from tests.backend.conftest import Stage, scripted_answer, wait_for
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI
 
@@ -37,7 +37,7 @@ def test_job_runs_in_process_in_every_output_mode(tmp_path, model, mode):
     config = config_for(tmp_path, model)
     config = replace(config, policy=replace(config.policy, output_mode=mode))
     said: list[str] = []
-    job, documents = run_in_process(settings_for(tmp_path, model), config, load_data(DataSource()), said.append)
+    job, documents = run_in_process(settings_for(tmp_path, model), config, load_data(), said.append)
     assert job.status == "succeeded", job.error
     assert documents["best_prompt.json"]["score"]["n"] == 40
     assert "Phase 1: Bootstrap" in said
@@ -49,16 +49,14 @@ def test_backend_and_in_process_measure_the_same(stage, tmp_path):
     wait_for(client, job_id, "succeeded")
     by_http = client.results(job_id)
     config = parse_config(stage.document(), origin="test")
-    _, in_process = run_in_process(
-        settings_for(tmp_path / "other", stage.model), config, load_data(DataSource()), lambda _: None
-    )
+    _, in_process = run_in_process(settings_for(tmp_path / "other", stage.model), config, load_data(), lambda _: None)
     for name in ("best_prompt.json", "score_history.json", "selected_demos.json"):
         assert encode(in_process[name]) == encode(by_http[name]), name
 
 
 def test_same_command_goes_on_after_a_pause(tmp_path, model):
     settings, config = settings_for(tmp_path, model), config_for(tmp_path, model, max_retries=0)
-    data = load_data(DataSource())
+    data = load_data()
     model.answer = lambda body: scripted_answer(body) if len(model.requests) < 60 else Scripted.error(500)
     paused, documents = run_in_process(settings, config, data, lambda _: None)
     assert (paused.status, documents) == ("paused", None)
@@ -70,7 +68,12 @@ def test_same_command_goes_on_after_a_pause(tmp_path, model):
 
 def test_finished_run_is_not_taken_up_again(tmp_path, model):
     settings, config = settings_for(tmp_path, model), config_for(tmp_path, model)
-    data = load_data(DataSource())
+    data = load_data()
     first, _ = run_in_process(settings, config, data, lambda _: None)
     second, _ = run_in_process(settings, config, data, lambda _: None)
     assert first.job_id != second.job_id
+
+
+def test_unreadable_data_is_a_clear_error(tmp_path):
+    with pytest.raises(ConfigError, match="nothing-here"):
+        load_data(str(tmp_path / "nothing-here.csv"))

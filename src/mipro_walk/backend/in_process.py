@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
@@ -27,6 +28,8 @@ from task_apps.banking77.documents import TASK
 from task_apps.banking77.prompts import BASELINE_INSTRUCTION, answer_form, own_messages
 from task_apps.banking77.scoring import ModelReply, ToolCall, score_reply
 from task_apps.banking77.sources import DataSource, load_task_data
+
+NAMED_SOURCES = {"sample": DataSource("sample"), "hub": DataSource("hub")}
 
 
 @dataclass
@@ -110,10 +113,10 @@ def read_reply(completion: Mapping[str, Any]) -> ModelReply:
     )
 
 
-def load_data(source: DataSource) -> TaskData:
-    """Load Banking77 rows. Raises ConfigError."""
+def load_data(source: str = "sample") -> TaskData:
+    """Load Banking77 rows from ``sample``, ``hub`` or a path. Raises ConfigError."""
     try:
-        return load_task_data(source)
+        return load_task_data(NAMED_SOURCES.get(source) or DataSource("path", Path(source)))
     except DataError as exc:
         raise ConfigError(str(exc), "Give a readable file or folder with --data, or leave it out.") from exc
 

@@ -41,7 +41,6 @@ def optimize(
     from mipro_walk.paths import backend_key, home
     from mipro_walk.results import write_documents
     from mipro_walk.walkthrough.submit_job import TrainResult, require_score, with_spending_limit
-    from task_apps.banking77.sources import DataSource
 
     console = stderr_console()
     loaded = with_spending_limit(
@@ -51,13 +50,11 @@ def optimize(
         is_interactive=is_interactive(),
         confirm=lambda question: typer.confirm(question, err=True),
     )
-    kind = data if data in ("hub", "sample") else "path"
-    source = DataSource(kind, Path(data) if kind == "path" else None)  # type: ignore[arg-type]
     settings = BackendSettings(
         home(), (backend_key(home()),), os.environ.get("MIPRO_WALK_LEDGER_URL", ""), model_path=model_path
     )
     job, documents = run_in_process(
-        settings, loaded, load_data(source), lambda message: console.print(visible(message), markup=False)
+        settings, loaded, load_data(data), lambda message: console.print(visible(message), markup=False)
     )
     if job.status == "paused":
         raise IncompleteError(job.error or "as asked", job.fix or "Run the same command again to go on.")
