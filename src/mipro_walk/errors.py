@@ -71,3 +71,9 @@ class IncompleteError(MiproWalkError):
 
     exit_code = 7
     code = "incomplete"
+
+
+def error_with_code(code: str | None, message: str, fix: str) -> MiproWalkError:
+    """Return the error that a code stands for: how one process tells another what kind of failure it was."""
+    kinds = {kind.code: kind for kind in MiproWalkError.__subclasses__()}
+    return kinds.get(code or "", MiproWalkError)(message, fix)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mipro_walk.config import Pool, RunConfig, parse_config
+from mipro_walk.config import Pool, RunConfig, load_config, parse_config
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.errors import ConfigError
 
@@ -411,3 +412,22 @@ def test_env_config_is_a_copy() -> None:
     config = parse({"env_config": free})
     free["nested"]["list"].append(2)  # type: ignore[index]
     assert config.env_config == {"num_intents": 10, "nested": {"list": [1]}}
+
+
+def test_more_demonstrations_than_train_rows_are_refused_when_a_file_names_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    lines = (
+        "[prompt_learning]",
+        'algorithm = "mipro"',
+        'task_app_url = "http://127.0.0.1:8002"',
+        "[prompt_learning.mipro]",
+        "num_demos = 4",
+        "bootstrap_train_seeds = [0, 1, 2]",
+        "online_pool = [5, 6]",
+    )
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, environ={})
+    assert caught.value.problems == [
+        "prompt_learning.mipro.num_demos = 4 (line 5): larger than the train pool (3 rows in bootstrap_train_seeds)."
+    ]

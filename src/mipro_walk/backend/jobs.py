@@ -82,7 +82,9 @@ class JobRunner:
     def resume(self, job: Job) -> None:
         """Queue a paused or failed job again."""
         if job.status in ("paused", "failed"):
-            self._ledger.update_job(job.job_id, status="queued", error=None, fix=None, finished_at=None)
+            self._ledger.update_job(
+                job.job_id, status="queued", error=None, error_code=None, fix=None, finished_at=None
+            )
             self._say(job.job_id, "mipro.job.resumed", "Resumed: recorded calls answer at once and cost nothing")
             self._queue.put(job.job_id)
 
@@ -122,7 +124,8 @@ class JobRunner:
             return {"status": "paused", "error": exc.message, "fix": exc.fix}
         except MiproWalkError as exc:
             self._say(job.job_id, "mipro.job.failed", f"Failed: {exc.message}", level="error")
-            return {"status": "failed", "error": exc.message, "fix": exc.fix, "finished_at": utc_now()}
+            ended = {"status": "failed", "error": exc.message, "error_code": exc.code, "fix": exc.fix}
+            return {**ended, "finished_at": utc_now()}
         except Exception as exc:  # a mistake of ours must end the job, not the worker
             logger.exception("job %s", job.job_id)
             message = f"Internal error: {type(exc).__name__}: {exc}"

@@ -90,7 +90,16 @@ class JobApi:
         """Return a job. Raises 404."""
         job = self._ledger.job(job_id)
         if job is None:
-            raise HTTPException(404, {"error": {"code": "not_found", "message": f"There is no job {job_id[:80]!r}."}})
+            raise HTTPException(
+                404,
+                {
+                    "error": {
+                        "code": "not_found",
+                        "message": f"There is no job {job_id[:80]!r}.",
+                        "fix": "See `mipro-walk jobs`.",
+                    }
+                },
+            )
         return job
 
     def status(self, job: Job) -> dict[str, Any]:
@@ -109,6 +118,7 @@ class JobApi:
             "finished_at": job.finished_at,
             "best_score": job.best_score,
             "error": job.error,
+            "error_code": job.error_code,
             "fix": job.fix,
             "stop_reason": job.stop_reason,
             "launch": {key: value for key, value in job.launch.items() if key != "task_app_key_sealed"},

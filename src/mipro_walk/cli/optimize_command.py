@@ -10,7 +10,7 @@ import typer
 
 from mipro_walk.cli.console import is_interactive, stderr_console, stdout_console
 from mipro_walk.cli.options import print_json
-from mipro_walk.errors import IncompleteError, MiproWalkError
+from mipro_walk.errors import IncompleteError, error_with_code
 
 
 def optimize(
@@ -59,7 +59,7 @@ def optimize(
     if job.status == "paused":
         raise IncompleteError(job.error or "as asked", job.fix or "Run the same command again to go on.")
     if documents is None:
-        raise MiproWalkError(job.error or f"The job ended as {job.status}.", job.fix or "")
+        raise error_with_code(job.error_code, job.error or f"The job ended as {job.status}.", job.fix or "")
     folder = (results or loaded.results_path(config)).expanduser().absolute()
     write_documents(folder, documents)
     done = TrainResult(job.job_id, {"status": job.status, "stop_reason": job.stop_reason}, documents)

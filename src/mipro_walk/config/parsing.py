@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 from mipro_walk.config import tables
 from mipro_walk.config.draft import Draft, read_document
 from mipro_walk.config.endpoints import meta_model_name, read_policy
-from mipro_walk.config.models import RunConfig
+from mipro_walk.config.models import Pools, RunConfig
 from mipro_walk.config.pools import read_pools
 from mipro_walk.config.problems import Problems, allowed, show
 from mipro_walk.config.published import MIPRO, POLICY, ROOT, TERMINATION
@@ -59,6 +59,7 @@ def finish(draft: Draft, environ: Mapping[str, str]) -> RunConfig:
     policy = read_policy(draft, cast(Policy, checked[POLICY]), environ)
     mipro = cast(Mipro, checked[MIPRO])
     pools = read_pools(draft, mipro, env_config)
+    _check_demos(draft, mipro, pools)
     draft.problems.raise_if_any()
     meta_provider = mipro.meta_model_provider or policy.provider
     is_local = policy.provider == "local"
@@ -81,6 +82,19 @@ def finish(draft: Draft, environ: Mapping[str, str]) -> RunConfig:
         ignored=tuple(dict.fromkeys(draft.ignored)),
         origins=_origins(draft),
     )
+
+
+def _check_demos(draft: Draft, mipro: Mipro, pools: Pools) -> None:
+    """Refuse early, with a line number, what a person wrote; the plan refuses the rest once the rows are known."""
+    rows = pools.train.seeds
+    is_written = draft.is_file and (MIPRO, "num_demos") in draft.values
+    if is_written and mipro.optimize_demos and rows is not None and mipro.num_demos > len(rows):
+        where = draft.dotted((MIPRO, "num_demos"))
+        draft.problems.add(
+            where,
+            f"{where} = {mipro.num_demos}{draft.problems.at(where)}: larger than the train pool "
+            f"({len(rows)} rows in bootstrap_train_seeds).",
+        )
 
 
 def _checked(draft: Draft, table: str) -> object:

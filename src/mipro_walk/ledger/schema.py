@@ -55,6 +55,7 @@ jobs = Table(
     Column("finished_at", String(40)),
     Column("active_seconds", Float, nullable=False, default=0.0),
     Column("error", Text),
+    Column("error_code", String(32)),
     Column("fix", Text),
     Column("stop_reason", String(64)),
     Column("best_score", Float),

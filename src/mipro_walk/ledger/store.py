@@ -34,6 +34,7 @@ class Job:
     finished_at: str | None
     active_seconds: float
     error: str | None
+    error_code: str | None
     fix: str | None
     stop_reason: str | None
     best_score: float | None

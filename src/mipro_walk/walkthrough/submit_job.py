@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError, ScoreBelowThresholdError
+from mipro_walk.errors import ConfigError, IncompleteError, ScoreBelowThresholdError, error_with_code
 
 if TYPE_CHECKING:  # pydantic is heavy; `jobs` and `results` do without it
     from mipro_walk.config import RunConfig
@@ -150,7 +150,11 @@ def finish(client: JobClient, job_id: str, status: Status, results_folder: Path 
     state = status["status"]
     if state == "failed":
         message = f"Job {job_id} failed: {status.get('error') or 'the backend gives no reason'}"
-        raise MiproWalkError(message, f"{status.get('fix') or ''} Then: mipro-walk resume {job_id}".strip())
+        code = status.get("error_code")
+        fix = str(status.get("fix") or "")
+        # A configuration that does not fit cannot be resumed: it is part of the job.
+        again = "" if code == ConfigError.code else f" Then: mipro-walk resume {job_id}"
+        raise error_with_code(code, message, f"{fix}{again}".strip())
     if state == "paused":
         message = f"Job {job_id} paused: {status.get('error') or 'it was asked to'}"
         raise IncompleteError(message, f"{status.get('fix') or ''} Go on with: mipro-walk resume {job_id}".strip())
