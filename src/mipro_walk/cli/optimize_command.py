@@ -61,10 +61,10 @@ def optimize(
     if documents is None:
         raise error_with_code(job.error_code, job.error or f"The job ended as {job.status}.", job.fix or "")
     folder = (results or loaded.results_path(config)).expanduser().absolute()
-    write_documents(folder, documents)
-    done = TrainResult(job.job_id, {"status": job.status, "stop_reason": job.stop_reason}, documents)
+    files = tuple(write_documents(folder, documents))
+    done = TrainResult(job.job_id, {"status": job.status, "stop_reason": job.stop_reason}, documents, files)
     if as_json:
-        print_json({**done.as_dict(), "results": str(folder)})
+        print_json(done.as_dict())
     else:
         render(documents, stdout_console(), folder=folder)
     require_score(done, fail_under)
