@@ -101,7 +101,7 @@ def test_the_next_steps_name_files_and_commands(tmp_path: Path) -> None:
     text = shown(documents(), 60, folder=folder)
     assert f"cat '{folder}/best_prompt.json'" in text  # not folded at 60 columns
     assert f"mipro-walk results {JOB_ID}" in text
-    assert f"MIPRO_WALK_BUDGET=400 mipro-walk train '{folder.parent}/mipro_config.toml' --poll" in text
+    assert f"MIPRO_WALK_BUDGET=400 mipro-walk run --non-interactive --workdir '{folder.parent}'" in text
 
 
 @pytest.mark.parametrize("provider", ["openai", "groq", "local", "custom"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -29,6 +32,17 @@ def is_interactive(environ: Mapping[str, str] | None = None) -> bool:
     """Whether there is somebody to ask: a terminal on both sides, and not a CI machine."""
     found = os.environ if environ is None else environ
     return sys.stdin.isatty() and sys.stderr.isatty() and not found.get("CI")
+
+
+def activation_hint() -> str | None:
+    """Return the line that makes ``mipro-walk`` known to the user's shell, ``None`` if it is known already.
+
+    ``run_interactive.sh`` starts us from the project's own environment, which that shell does not look into.
+    """
+    scripts = Path(sys.prefix) / ("Scripts" if sys.platform == "win32" else "bin")
+    if shutil.which("mipro-walk") or not (scripts / "activate").is_file():
+        return None
+    return f"source {shlex.quote(str(scripts / 'activate'))}"
 
 
 def prepare_streams() -> None:

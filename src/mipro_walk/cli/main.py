@@ -28,7 +28,7 @@ from mipro_walk.cli import (
     train_command,
     version_command,
 )
-from mipro_walk.cli.console import COLOR_VARIABLE, ColorMode, prepare_streams, stderr_console
+from mipro_walk.cli.console import COLOR_VARIABLE, ColorMode, activation_hint, prepare_streams, stderr_console
 from mipro_walk.errors import ConfigError, MiproWalkError
 from mipro_walk.version import VERSION
 
@@ -140,6 +140,8 @@ def report(error: MiproWalkError) -> None:
         show(" -", problem, "")
     if error.fix:
         show("Fix:", error.fix, "bold cyan")
+        if f"{PROGRAM} " in error.fix and (hint := activation_hint()):
+            show("First:", hint, "dim")
 
 
 def _report_defect(error: Exception, *, is_debug: bool) -> int:

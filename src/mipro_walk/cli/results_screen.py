@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mipro_walk.cli.charts import MAX_WIDTH, progress_chart
+from mipro_walk.cli.console import activation_hint
 from mipro_walk.cli.live_displays import NARROW, cost_in_words, duration, is_ascii_only
 from mipro_walk.cli.visible import foreign, one_line, visible
 from mipro_walk.results import BEST_PROMPT, JOB_METADATA, SCORE_HISTORY
@@ -207,6 +208,8 @@ def _model(models: Mapping[str, Any], console: Console) -> str:
 def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Path | None, console: Console) -> None:
     _heading("What next", console)
     lines: list[tuple[str, list[str]]] = []
+    if hint := activation_hint():
+        lines.append(("Make the command known to your shell:", [hint]))
     if folder is not None:
         path = folder / BEST_PROMPT
         lines.append(("See the whole prompt:", [f"cat {shlex.quote(str(path))}"]))
@@ -233,7 +236,11 @@ def _more_budget(metadata: Mapping[str, Any], folder: Path | None) -> str | None
     config = folder.parent / CONFIG_NAME if folder is not None else None
     if not isinstance(budget, int) or config is None or not config.is_file():
         return None
-    return f"MIPRO_WALK_BUDGET={4 * budget} mipro-walk train {shlex.quote(str(config))} --poll"
+    # `run` starts the task app again, on the same rows; `train` alone would not.
+    kind, _, detail = str((metadata.get("data") or {}).get("source") or "").partition(": ")
+    rows = {"path": f" --data {shlex.quote(detail)}", "hub": " --data hub"}.get(kind, "")
+    command = f"mipro-walk run --non-interactive --workdir {shlex.quote(str(config.parent))}{rows}"
+    return f"MIPRO_WALK_BUDGET={4 * budget} {command}"
 
 
 def _python_title(best: Mapping[str, Any]) -> str:
