@@ -25,7 +25,7 @@ def problems_of(root: dict[str, Any], environ: dict[str, str] | None = None) -> 
 
 def test_an_empty_section_gets_the_documented_defaults() -> None:
     config = parse({})
-    assert config.optimizer_settings() == OptimizerSettings()
+    assert config.settings == OptimizerSettings()
     assert (config.policy.provider, config.policy.output_mode, config.max_concurrent) == ("local", "structured", 2)
     assert (config.proposer, config.meta_model, config.meta_model_provider) == (
         "both",

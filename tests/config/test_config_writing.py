@@ -188,6 +188,6 @@ def test_every_profile_can_pay_its_plan(name: str) -> None:
     config = parse_config(PROFILES[name].document, origin=name, environ={})
     pools = (config.pools.train, config.pools.val, config.pools.test)
     train, val, test = ([Example(seed, f"q{seed}", f"l{seed % 2}") for seed in pool.seeds or ()] for pool in pools)
-    plan = make_plan(config.optimizer_settings(), Task("t", "", "i", train, val, test, ("l0", "l1")))
+    plan = make_plan(config.settings, Task("t", "", "i", train, val, test, ("l0", "l1")))
     assert plan.minibatch >= 3
     assert plan.test_rows == config.settings.test_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mipro_walk.core.statistics import compare_paired, detectable_difference, wilson_interval
+from mipro_walk.core.statistics import compare_paired, detectable_difference
 
 
 def test_identical_scores_are_no_significant_gain():
@@ -87,12 +87,6 @@ def test_equal_prompts_are_called_better_in_few_runs():
         for _ in range(400)
     )
     assert better / 400 <= 0.05
-
-
-def test_wilson_interval_stays_within_zero_and_one():
-    assert wilson_interval(0.0, 10)[0] == 0.0
-    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
-    assert wilson_interval(0.5, 0) == (0.0, 1.0)
 
 
 def test_more_rows_show_smaller_differences():

@@ -92,10 +92,6 @@ class RunConfig:
     ignored: tuple[str, ...] = field(default=(), compare=False)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
-    def optimizer_settings(self) -> OptimizerSettings:
-        """Return what the optimizer core is told."""
-        return self.settings
-
     @property
     def config_hash(self) -> str:
         """SHA-256 (64 hex characters) of the resolved document."""

@@ -89,15 +89,6 @@ def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float |
     )
 
 
-def wilson_interval(mean: float, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a mean of ``n`` scores in 0..1 (conservative if not 0/1)."""
-    if n == 0:
-        return 0.0, 1.0
-    centre = (mean + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 / (1 + Z95**2 / n) * math.sqrt(mean * (1 - mean) / n + Z95**2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def detectable_difference(n: int, discordant_share: float = 0.3) -> float:
     """Return the difference that ``n`` paired rows show with 80 % power at the 5 % level.
 

@@ -72,7 +72,7 @@ class Configuration:
             for name in config.ignored:
                 ctx.ui.warn(f"accepted, not used here: {name}")
             task = load_task(client, config)
-        plan = make_plan(config.optimizer_settings(), task)
+        plan = make_plan(config.settings, task)
         expected = estimate(config, task, plan)
         show_plan(ctx, config, plan, expected)
         ctx.facts["estimate"] = expected
