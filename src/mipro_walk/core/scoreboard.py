@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mipro_walk.types import Candidate, Outcome
@@ -62,17 +62,13 @@ class Scoreboard:
 
     def estimate(self, entry: Entry) -> float:
         """Return the pooled score 0..1: all rows weighted by n, drawn towards the overall mean."""
-        scores = entry.known
-        rows = self._row_means()
-        overall = sum(rows.values()) / len(rows) if rows else 0.0
-        # Comparing with each row's own mean takes out how hard the rows happened to be.
-        lift = sum(score - rows[seed] for seed, score in scores.items())
-        return min(1.0, max(0.0, overall + lift / (len(scores) + PRIOR_ROWS)))
+        return _estimate(entry, self._row_means())
 
     def ranking(self) -> list[Entry]:
         """Return scored entries, best estimate first; ties go to more rows, then to the lower key."""
+        rows = self._row_means()
         scored = [e for e in self.entries.values() if e.n]
-        return sorted(scored, key=lambda e: (-self.estimate(e), -e.n, e.key))
+        return sorted(scored, key=lambda e: (-_estimate(e, rows), -e.n, e.key))
 
     def _row_means(self) -> dict[int, float]:
         by_row: dict[int, list[float]] = {}
@@ -80,6 +76,14 @@ class Scoreboard:
             for seed, score in entry.known.items():
                 by_row.setdefault(seed, []).append(score)
         return {seed: sum(scores) / len(scores) for seed, scores in by_row.items()}
+
+
+def _estimate(entry: Entry, rows: Mapping[int, float]) -> float:
+    scores = entry.known
+    overall = sum(rows.values()) / len(rows) if rows else 0.0
+    # Comparing with each row's own mean takes out how hard the rows happened to be.
+    lift = sum(score - rows[seed] for seed, score in scores.items())
+    return min(1.0, max(0.0, overall + lift / (len(scores) + PRIOR_ROWS)))
 
 
 def common_scores(entries: Iterable[Entry]) -> dict[tuple[int, int], tuple[float, int]]:
