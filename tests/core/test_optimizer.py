@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from mipro_walk.core.evaluation import BUDGET, CANCELLED, EXHAUSTED, ITERATIONS, TARGET, TIME
+from mipro_walk.core.evaluation import CANCELLED, EXHAUSTED, ITERATIONS, TARGET, TIME
 from mipro_walk.core.optimizer import optimize
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.errors import ConfigError
@@ -58,7 +58,7 @@ def test_any_budget_is_kept(budget, iterations):
 def test_budget_below_the_minimum_is_refused_before_the_first_call():
     landscape = Landscape()
     with pytest.raises(ConfigError, match="cannot pay 10 iterations"):
-        run(landscape, budget=20)
+        run(landscape, budget=12)
     assert landscape.history == []
 
 
@@ -122,14 +122,16 @@ def test_flat_landscape_recommends_the_baseline():
 def test_target_score_is_confirmed_on_more_rows_before_it_stops_the_search():
     result = run(Landscape(base=1.0), num_demos=3)
     assert result.stop_reason == TARGET
-    assert result.board.ranking()[0].n >= result.plan.finalist_rows
+    assert result.board.ranking()[0].n >= result.plan.confirmation_rows > result.plan.minibatch
 
 
 @pytest.mark.parametrize(("reason", "has_test"), [(TIME, True), (CANCELLED, False)])
 def test_outside_reasons_stop_the_search(reason, has_test):
     result = run(stops=StopAfter(5, reason), num_demos=3)
     assert result.stop_reason == reason
-    assert len(result.trials) == 2  # three questions were asked in the bootstrap rounds
+    assert {t.rung for t in result.trials} == {
+        0
+    }  # four questions were asked in the bootstrap, one before the first rung
     assert (result.test is not None) == has_test
 
 
@@ -140,8 +142,48 @@ def test_search_stops_when_every_candidate_has_answered_every_row():
     assert result.rollouts == 3 * 5 + result.plan.bootstrap
 
 
-def test_iterations_and_budget_are_named_as_reasons():
-    assert run(num_demos=3).stop_reason in (ITERATIONS, BUDGET)
+def test_a_run_that_reaches_its_end_names_the_iterations_as_reason():
+    assert run(num_demos=3).stop_reason == ITERATIONS
+
+
+def test_stop_in_the_middle_of_a_rung_keeps_what_was_answered_and_nothing_half_scored():
+    result = run(stops=StopAfter(5, TIME), num_demos=3, budget=2000, num_iterations=100)
+    assert result.stop_reason == TIME
+    assert 0 < len(result.trials) < result.plan.rungs[0].members
+    assert all(entry.outcomes for entry in result.board.entries.values())
+
+
+def test_weak_candidates_stop_early_and_close_ones_get_more_rows():
+    result = run(num_demos=3, num_iterations=30, budget=300)
+    rows = {key: len(entry.outcomes) for key, entry in result.board.entries.items()}
+    assert max(rows.values()) >= 5 * min(rows.values())
+    assert {entry.key for entry in result.finalists} <= {
+        k for k, n in rows.items() if n > sum(rows.values()) / len(rows)
+    }
+
+
+def test_every_trial_scores_rows_its_candidate_had_not_answered():
+    seen: dict = {}
+    for trial in run(num_demos=3, num_iterations=30, budget=300).trials:
+        assert not seen.setdefault(trial.key, set()) & set(trial.seeds)
+        seen[trial.key] |= set(trial.seeds)
+
+
+def test_second_generation_answers_what_the_leaders_confuse_without_showing_their_rows():
+    proposer, task = ScriptedProposer(), make_task()
+    result = optimize(task, Landscape(), proposer, OptimizerSettings(num_demos=3, num_iterations=20, budget=200))
+    last = proposer.requests[-1]
+    assert last.leading in [i.text for i in result.space.instructions]
+    assert last.confusions
+    assert all(label in task.labels for expected, answered, _ in last.confusions for label in (expected, answered))
+    later = result.space.demo_sets[8:]
+    assert {s.builder for s in later} == {"contrastive", "varied"}
+    assert any(key[0] > 12 or key[1] > 7 for key in result.board.entries)
+
+
+def test_one_generation_leaves_the_space_as_it_was():
+    result = run(num_demos=3, generations=1)
+    assert (len(result.space.instructions), len(result.space.demo_sets)) == (13, 8)
 
 
 def test_unknown_outcomes_are_left_out_of_scores_and_shown():
@@ -178,6 +220,16 @@ def test_single_label_pool_and_too_many_demos_are_refused():
 
 def test_random_sampler_runs_the_same_loop():
     assert run(sampler="random", num_demos=3).test is not None
+
+
+@pytest.mark.parametrize("evaluate_order", [1, -1])
+def test_order_in_which_parallel_rollouts_end_changes_nothing(evaluate_order):
+    class Shuffled(Landscape):
+        def evaluate(self, rollouts):
+            ended = {rollout: self.outcome(rollout) for rollout in rollouts[::evaluate_order]}
+            return [ended[rollout] for rollout in rollouts]
+
+    assert run(Shuffled(), num_demos=4).trials == run(Landscape(), num_demos=4).trials
 
 
 def test_events_say_what_the_walkthrough_shows():

@@ -53,6 +53,7 @@ def _search(iterations: int, rounds: int, instructions: int, demos: int) -> dict
     return {
         "num_iterations": iterations,
         "top_k": 2,
+        "generations": 2,
         "minibatch_size": 0,
         "rng_seed": 0,
         "num_bootstrap_seeds": rounds,

@@ -119,12 +119,15 @@ class Mipro(_Section):
     """`[prompt_learning.mipro]`: the search."""
 
     num_iterations: int = Field(10, ge=1, le=1000, description="Trials of the TPE search.")
-    top_k: int = Field(2, ge=1, le=50, description="Leading candidates that get more rows before one is chosen.")
-    minibatch_size: int = Field(
-        0, ge=0, le=100_000, description="Rows that score one trial; 0 lets the plan divide the budget."
+    top_k: int = Field(2, ge=1, le=50, description="Finalists: the candidates of the last rung.")
+    generations: int = Field(
+        2, ge=1, le=10, description="Rounds of proposals; later ones start from what the leaders confuse."
     )
-    sampler: Literal["tpe", "random"] = Field(
-        "tpe", description="tpe learns from earlier trials; random is for comparison."
+    minibatch_size: int = Field(
+        0, ge=0, le=100_000, description="Rows of a trial of the first rung; 0 lets the plan divide the budget."
+    )
+    sampler: Literal["tpe", "tpe_multivariate", "random"] = Field(
+        "tpe", description="tpe learns each axis, tpe_multivariate their pairs; random is for comparison."
     )
     rng_seed: int = Field(0, ge=0, le=2**31 - 1, description="Same seed, same choices. 0 is a seed like any other.")
     num_bootstrap_seeds: int = Field(3, ge=0, le=100, description="Bootstrap rounds, each asking for new instructions.")

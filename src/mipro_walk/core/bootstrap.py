@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 
 from mipro_walk.core.search_space import DemoSet
 from mipro_walk.core.settings import OptimizerSettings
@@ -34,16 +36,38 @@ class Evidence:
 
     @property
     def confusions(self) -> list[tuple[str, str, int]]:
-        """``(expected, predicted, times)``, most frequent first."""
-        counted = Counter((row.label, predicted) for row, predicted in self.mistakes)
-        ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-        return [(expected, predicted, times) for (expected, predicted), times in ordered]
+        """``(expected, answered, times)``, most frequent first."""
+        return count_confusions((row.label, predicted) for row, predicted in self.mistakes)
+
+
+def count_confusions(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    """Return ``(expected, answered, times)`` of wrong answers, most frequent first."""
+    ordered = sorted(Counter(pairs).items(), key=lambda item: (-item[1], item[0]))
+    return [(expected, answered, times) for (expected, answered), times in ordered]
 
 
 def bootstrap_rows(task: Task, round_index: int, count: int, rng_seed: int) -> list[Example]:
     """Return the train rows of one bootstrap round, drawn for it alone, in a fixed order."""
     rng = random.Random(f"bootstrap-{rng_seed}-{round_index}")  # noqa: S311 - sampling, not security
     return rng.sample(list(task.train), min(count, len(task.train)))
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What demonstration sets are built from.
+
+    Attributes:
+        proven: train rows that were answered right.
+        confusions: ``(expected, answered, times)``, most frequent first.
+        leader: the train rows of the leading demonstration set; empty before there is one.
+    """
+
+    proven: Sequence[Example]
+    confusions: Sequence[tuple[str, str, int]]
+    leader: Sequence[Example] = ()
+
+
+Builder = Callable[[Sequence[Example], Lessons, int, random.Random], list[Example]]
 
 
 def build_demo_sets(task: Task, evidence: Evidence, settings: OptimizerSettings) -> list[DemoSet]:
@@ -53,56 +77,66 @@ def build_demo_sets(task: Task, evidence: Evidence, settings: OptimizerSettings)
     baseline answered right, then covering), *contrastive* (labels that were confused stand side by side) and
     *random*. With ``num_demos = 0`` or ``optimize_demos = false`` there is only the empty set.
     """
-    sets = [DemoSet((), (), "empty")]
+    empty = DemoSet((), (), "empty")
+    lessons = Lessons(evidence.proven, evidence.confusions)
+    return [empty, *_build(task, lessons, settings, [empty], settings.num_demo_sets - 1, FIRST_BUILDERS, 0)]
+
+
+def vary_demo_sets(
+    task: Task, lessons: Lessons, settings: OptimizerSettings, existing: Sequence[DemoSet], generation: int
+) -> list[DemoSet]:
+    """Return new sets of a later generation, half as many as the first one has.
+
+    *contrastive* ones answer what the leaders confuse; *varied* ones keep two thirds of the leading set.
+    """
+    count = max(1, settings.num_demo_sets // 2)
+    return _build(task, lessons, settings, existing, count, LATER_BUILDERS, generation)
+
+
+def _build(
+    task: Task,
+    lessons: Lessons,
+    settings: OptimizerSettings,
+    existing: Sequence[DemoSet],
+    count: int,
+    builders: Sequence[tuple[str, Builder]],
+    generation: int,
+) -> list[DemoSet]:
+    sets: list[DemoSet] = []
     if settings.num_demos == 0 or not settings.optimize_demos:
         return sets
-    seen: set[tuple[int, ...]] = {()}
-    for draw, (name, build) in zip(range(settings.num_demo_sets * BUILD_ATTEMPTS), _turns(), strict=False):
-        rng = random.Random(f"demos-{settings.rng_seed}-{draw}")  # noqa: S311 - sampling, not security
-        rows = build(task.train, evidence, settings.num_demos, rng)
+    seen = {demo_set.seeds for demo_set in existing}
+    for draw, (name, build) in zip(range(count * BUILD_ATTEMPTS), cycle(builders), strict=False):
+        if len(sets) >= count:
+            break
+        rng = random.Random(f"demos-{settings.rng_seed}-{generation}-{draw}")  # noqa: S311 - sampling, not security
+        rows = build(task.train, lessons, settings.num_demos, rng)
         seeds = tuple(row.seed for row in rows)
         if seeds not in seen:
             seen.add(seeds)
             sets.append(DemoSet(tuple(row.as_demonstration() for row in rows), seeds, name))
-        if len(sets) >= settings.num_demo_sets:
-            break
     return sets
 
 
-Builder = Callable[[Sequence[Example], Evidence, int, random.Random], list[Example]]
-
-
-def _turns() -> Iterator[tuple[str, Builder]]:
-    builders: list[tuple[str, Builder]] = [
-        ("covering", _covering),
-        ("proven", _proven),
-        ("contrastive", _contrastive),
-        ("covering", _covering),
-        ("random", _random),
-    ]
-    while True:
-        yield from builders
-
-
-def _random(pool: Sequence[Example], evidence: Evidence, size: int, rng: random.Random) -> list[Example]:
+def _random(pool: Sequence[Example], lessons: Lessons, size: int, rng: random.Random) -> list[Example]:
     return rng.sample(list(pool), min(size, len(pool)))
 
 
-def _covering(pool: Sequence[Example], evidence: Evidence, size: int, rng: random.Random) -> list[Example]:
+def _covering(pool: Sequence[Example], lessons: Lessons, size: int, rng: random.Random) -> list[Example]:
     return _shuffled(_cover(list(pool), [], size, rng), rng)
 
 
-def _proven(pool: Sequence[Example], evidence: Evidence, size: int, rng: random.Random) -> list[Example]:
-    proven = [row for row in pool if row in evidence.proven]
+def _proven(pool: Sequence[Example], lessons: Lessons, size: int, rng: random.Random) -> list[Example]:
+    proven = [row for row in pool if row in lessons.proven]
     first = _cover(proven, [], min(size, max(1, len(proven))), rng)
     return _shuffled(_cover(list(pool), first, size, rng), rng)
 
 
-def _contrastive(pool: Sequence[Example], evidence: Evidence, size: int, rng: random.Random) -> list[Example]:
+def _contrastive(pool: Sequence[Example], lessons: Lessons, size: int, rng: random.Random) -> list[Example]:
     """Take one row of each label of the most confused pairs, side by side, then cover the other labels."""
     chosen: list[Example] = []
     used: set[str] = set()
-    for expected, predicted, _ in evidence.confusions:
+    for expected, predicted, _ in lessons.confusions:
         pair = [label for label in (expected, predicted) if label not in used]
         rows = [row for label in pair for row in _draw(pool, label, chosen, rng)]
         if len(chosen) + len(rows) <= size:
@@ -111,6 +145,19 @@ def _contrastive(pool: Sequence[Example], evidence: Evidence, size: int, rng: ra
     # The pairs go last, nearest to the question.
     filled = _cover(list(pool), chosen, size, rng)
     return _shuffled(filled[len(chosen) :], rng) + chosen
+
+
+def _varied(pool: Sequence[Example], lessons: Lessons, size: int, rng: random.Random) -> list[Example]:
+    """Keep the leading set but for a third of its rows; others, of confused labels first, take their places."""
+    rows = list(lessons.leader)
+    confused = dict.fromkeys(label for pair in lessons.confusions for label in pair[:2])
+    rest = [row for row in pool if row not in rows]
+    rng.shuffle(rest)
+    rest.sort(key=lambda row: row.label not in confused)
+    places = rng.sample(range(len(rows)), math.ceil(len(rows) / 3))
+    for place, row in zip(places, rest, strict=False):
+        rows[place] = row
+    return rows
 
 
 def _draw(pool: Sequence[Example], label: str, taken: Sequence[Example], rng: random.Random) -> list[Example]:
@@ -135,3 +182,13 @@ def _cover(pool: list[Example], start: list[Example], size: int, rng: random.Ran
 def _shuffled(rows: list[Example], rng: random.Random) -> list[Example]:
     rng.shuffle(rows)
     return rows
+
+
+FIRST_BUILDERS: Sequence[tuple[str, Builder]] = (
+    ("covering", _covering),
+    ("proven", _proven),
+    ("contrastive", _contrastive),
+    ("covering", _covering),
+    ("random", _random),
+)
+LATER_BUILDERS: Sequence[tuple[str, Builder]] = (("contrastive", _contrastive), ("varied", _varied))

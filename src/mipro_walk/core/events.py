@@ -5,10 +5,13 @@ Data holds nothing that depends on the clock or on money, so that a replayed run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mipro_walk.core.plan import Plan
+from mipro_walk.core.pooling import Estimate, Key
+from mipro_walk.core.result import TrialRecord
+from mipro_walk.core.rungs import Rung
 from mipro_walk.core.scoreboard import Entry
 from mipro_walk.core.search_space import DemoSet, SearchSpace
 from mipro_walk.core.statistics import PairedComparison
@@ -17,9 +20,10 @@ from mipro_walk.types import Event
 
 def job_started(plan: Plan, num_iterations: int) -> Event:
     """Announce the plan."""
+    sizes = " > ".join(str(rung.members) for rung in plan.rungs)
     text = (
-        f"Plan: {plan.bootstrap} rollouts to bootstrap, {plan.baseline} for the baseline, {plan.search} to search "
-        f"({num_iterations} x {plan.minibatch}), {plan.finalists} for finalists: at most {plan.budget}; "
+        f"Plan: {plan.bootstrap} rollouts to bootstrap, {plan.baseline} for the baseline, {plan.search} to search and "
+        f"{plan.finalists} for finalists ({sizes} candidates, {num_iterations} iterations): at most {plan.budget}; "
         f"then {2 * plan.test_rows} for the final test"
     )
     data = {"num_iterations": num_iterations, "num_trials_per_iteration": 1, "plan": plan.as_dict()}
@@ -37,9 +41,10 @@ def proposing(index: int, total: int) -> Event:
     return Event("mipro.bootstrap.progress", text, {"seed": index, "total": total})
 
 
-def bootstrap_progress(index: int, total: int, accepted: int, refused: Mapping[str, int]) -> Event:
-    """Report one bootstrap round."""
-    text = f"  - Seed {index + 1}/{total}: {accepted} instructions generated"
+def bootstrap_progress(index: int, rounds: int, accepted: int, refused: Mapping[str, int]) -> Event:
+    """Report one round of proposals; those of later generations come after the bootstrap ``rounds``."""
+    name = f"Seed {index + 1}/{rounds}" if index < rounds else f"Generation {index - rounds + 2}"
+    text = f"  - {name}: {accepted} instructions generated"
     if refused:
         text += " (refused: " + ", ".join(f"{n} {why}" for why, n in sorted(refused.items())) + ")"
     return Event("mipro.bootstrap.seed", text, {"seed": index, "accepted": accepted, "refused": dict(refused)})
@@ -82,26 +87,58 @@ def bootstrap_completed(space: SearchSpace, pool_size: int) -> list[Event]:
     ]
 
 
-def iteration_start(iteration: int, total: int, batch_size: int, budget: int) -> Event:
-    """Open an iteration (0-based)."""
-    data = {
-        "iteration": iteration,
-        "num_iterations": total,
-        "num_trials_per_iteration": 1,
-        "batch_size": batch_size,
-        "max_rollouts": budget,
-    }
-    return Event("mipro.iteration.start", f"Iteration {iteration + 1}/{total}", data)
-
-
 def baseline_val(score: float | None, n: int) -> Event:
     """Report the baseline on the first minibatch of val."""
     shown = "unknown" if score is None else f"{score:.2f}"
     return Event("mipro.baseline.val", f"  Baseline... score: {shown} (n={n})", {"score": score, "num_seeds": n})
 
 
-def trial_complete(data: Mapping[str, Any], total: int) -> Event:
-    """Report one trial; ``data`` is the trial record as plain data."""
+def rung_started(rung: Rung, members: Sequence[Key], rows: int) -> Event:
+    """Open a rung: who runs, and up to which row."""
+    text = f"  Rung {rung.number + 1}: {len(members)} candidates, up to {rows} val rows each"
+    return Event("mipro.rung.start", text, {"rung": rung.number, "members": [list(m) for m in members], "rows": rows})
+
+
+def generation_opened(number: int, space: SearchSpace, before: tuple[int, int], leader: Key) -> list[Event]:
+    """Report what a later generation adds; ``before`` holds the sizes of both axes until then."""
+    instructions, demo_sets = len(space.instructions) - before[0], len(space.demo_sets) - before[1]
+    text = (
+        f"  Generation {number + 1}: {instructions} more instructions and {demo_sets} more demo sets, "
+        f"from what the leader (instruction {leader[0]}, demo set {leader[1]}) confuses"
+    )
+    new_sets = [_demo_set(s) for s in space.demo_sets[before[1] :]]
+    data = {"generation": number, "leader": list(leader), "demo_sets": new_sets}
+    proposed = enumerate(space.instructions[before[0] :], start=before[0])
+    return [
+        Event("mipro.generation", text, data),
+        *(instruction_proposed(index, instruction.text, instruction.source) for index, instruction in proposed),
+    ]
+
+
+def trial_ended(trial: TrialRecord, total: int, plan: Plan, is_new_leader: bool) -> list[Event]:
+    """Report one trial: start, score, a new leader if there is one, end (the published client counts on the pairs)."""
+    data = trial.as_dict()
+    start = {
+        "iteration": trial.iteration,
+        "num_iterations": total,
+        "num_trials_per_iteration": 1,
+        "batch_size": len(trial.seeds),
+        "max_rollouts": plan.budget,
+    }
+    found = [
+        Event("mipro.iteration.start", f"Iteration {trial.iteration + 1}/{total}", start),
+        _trial_complete(data, total),
+    ]
+    if is_new_leader:
+        leader = {**data, "instruction": trial.best_key[0], "demo_set": trial.best_key[1]}
+        text = f"  New best: instruction {trial.best_key[0]}, demo set {trial.best_key[1]}"
+        found.append(Event("mipro.new_incumbent", text, leader))
+    end = {"iteration": trial.iteration, "cumulative": trial.rollouts}
+    text = f"Iteration {trial.iteration + 1} complete, {trial.rollouts} rollouts so far"
+    return [*found, Event("mipro.iteration.complete", text, end)]
+
+
+def _trial_complete(data: Mapping[str, Any], total: int) -> Event:
     score = "unknown" if data["minibatch_score"] is None else f"{data['minibatch_score']:.2f}"
     note = "" if data["status"] == "complete" else f" [{data['status']}]"
     text = (
@@ -109,21 +146,6 @@ def trial_complete(data: Mapping[str, Any], total: int) -> Event:
         f"best: {data['best_score']:.2f} (n={data['best_n']}){note}"
     )
     return Event("mipro.trial.complete", text, data)
-
-
-def new_incumbent(data: Mapping[str, Any]) -> Event:
-    """Report a new leader."""
-    text = f"  New best: instruction {data['instruction']}, demo set {data['demo_set']}"
-    return Event("mipro.new_incumbent", text, data)
-
-
-def iteration_complete(iteration: int, spent: int) -> Event:
-    """Close an iteration."""
-    return Event(
-        "mipro.iteration.complete",
-        f"Iteration {iteration + 1} complete, {spent} rollouts so far",
-        {"iteration": iteration, "cumulative": spent},
-    )
 
 
 def search_stopped(reason: str, spent: int) -> Event:
@@ -135,22 +157,26 @@ def search_stopped(reason: str, spent: int) -> Event:
     )
 
 
-def finalist(rank: int, entry: Entry, mean: float, n: int) -> Event:
-    """Report a finalist on the rows that all finalists share."""
-    return Event(
-        "mipro.topk.scored",
-        f"  Finalist {rank}: instruction {entry.key[0]}, demo set {entry.key[1]}: {mean:.2f} on {n} common val rows",
-        {"rank": rank, "instruction": entry.key[0], "demo_set": entry.key[1], "score": mean, "num_seeds": n},
+def finalist(rank: int, entry: Entry, estimate: Estimate, mean: float, n: int) -> Event:
+    """Report a finalist: its pooled estimate, and its score on the rows that all finalists share."""
+    text = (
+        f"  Finalist {rank}: instruction {entry.key[0]}, demo set {entry.key[1]}: estimate {estimate.mean:.2f}, "
+        f"{mean:.2f} on {n} common val rows"
     )
+    data = {
+        "rank": rank,
+        "instruction": entry.key[0],
+        "demo_set": entry.key[1],
+        "estimate": estimate.mean,
+        "score": mean,
+        "num_seeds": n,
+    }
+    return Event("mipro.topk.scored", text, data)
 
 
-def test_progress(who: str, done: int, total: int) -> Event:
-    """Report how far the final test is."""
-    return Event(
-        "mipro.test.progress",
-        f"  Final test, {who}: {done}/{total} rows",
-        {"who": who, "done": done, "total": total},
-    )
+def test_progress(done: int, total: int) -> Event:
+    """Report how far the final test is, baseline and winner together."""
+    return Event("mipro.test.progress", f"  Final test: {done}/{total} rollouts", {"done": done, "total": total})
 
 
 def test_completed(comparison: PairedComparison, test_seeds: list[int]) -> list[Event]:

@@ -1,4 +1,4 @@
-"""The optimizer's loop: bootstrap, search, finalists, final test. ``run.py`` holds each step.
+"""The optimizer's loop: bootstrap, search, final test. ``run.py`` holds its steps, ``race.py`` those of the search.
 
 Source: MIPRO, Opsahl-Ong et al. 2024, arXiv:2406.11695. Differs: one module, so one instruction and one demo set
 for each candidate; candidates are compared on common rows; a repeated suggestion buys more rows; errors are not
@@ -11,9 +11,9 @@ from mipro_walk.core import evaluation, events
 from mipro_walk.core.evaluation import Emit, Evaluator, NeverStop, Stops, ignore
 from mipro_walk.core.plan import make_plan
 from mipro_walk.core.proposer import Proposer
-from mipro_walk.core.result import OptimizationResult, TrialRecord
+from mipro_walk.core.race import Race
+from mipro_walk.core.result import OptimizationResult
 from mipro_walk.core.run import Run
-from mipro_walk.core.sampler import Sampler
 from mipro_walk.core.scoreboard import Scoreboard
 from mipro_walk.core.search_space import BASELINE
 from mipro_walk.core.settings import OptimizerSettings
@@ -45,22 +45,36 @@ def optimize(
     space = run.bootstrap(proposer)
 
     emit(events.phase(2, "TPE Optimization"))
-    sampler = Sampler(space, settings)
-    board = Scoreboard([row.seed for row in task.val])
-    sampler.add(BASELINE, run.score_baseline(board, space))
-    trials: list[TrialRecord] = []
-    while (reason := run.reason_to_stop(board, space, len(trials))) is None:
-        emit(events.iteration_start(len(trials), settings.num_iterations, plan.minibatch, plan.budget))
-        key = run.next_key(sampler, board, space)
-        trial = run.trial(board, key, space.candidate(key), len(trials), sampler.num_startup)
-        sampler.tell(key, trial.estimate)
-        trials.append(trial)
-        run.report(trials)
+    race = Race(run, space, Scoreboard([row.seed for row in task.val]))
+    reason = search(race, proposer)
     emit(events.search_stopped(reason, run.spent))
 
-    finalists = run.rank_finalists(board)
+    finalists = race.finalists()
     winner_key = finalists[0].key if finalists else BASELINE
-    test = None if reason == evaluation.CANCELLED else run.final_test(space, winner_key)
+    test = None if reason == evaluation.CANCELLED else run.final_test(race.space, winner_key)
     return OptimizationResult(
-        plan, space, trials, board, finalists, winner_key, test, reason, run.spent, run.refused, run.evidence
+        plan,
+        race.space,
+        race.trials,
+        race.board,
+        finalists,
+        winner_key,
+        test,
+        reason,
+        run.spent,
+        run.refused,
+        run.evidence,
     )
+
+
+def search(race: Race, proposer: Proposer) -> str:
+    """Run the rungs of the plan; return why it ended."""
+    race.score_baseline()
+    for rung in race.run.plan.rungs:
+        if reason := race.reason_to_stop():
+            return reason
+        if 0 < rung.number < race.run.settings.generations and rung.newcomers:
+            race.open_generation(proposer, rung.number)
+        if reason := race.score(rung, race.members(rung)):
+            return reason
+    return evaluation.ITERATIONS

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from mipro_walk.core.rungs import Rung, make_rungs
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.errors import ConfigError
 from mipro_walk.types import Task
 
 BOOTSTRAP_SHARE = 0.10
-FINALIST_SHARE = 0.20
-MIN_MINIBATCH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,10 @@ class Plan:
 
     Attributes:
         bootstrap_rows: train rows the baseline answers in each bootstrap round.
-        minibatch: val rows of one trial.
-        finalist_rows: val rows that each finalist is brought to, rows already known included.
+        minibatch: val rows of the baseline and of each trial of the first rung.
+        search: rollouts of all rungs but the last.
+        finalists: rollouts of the last rung.
+        rungs: the rounds of the race.
         test_rows: test rows that the baseline and the winner answer each.
     """
 
@@ -30,51 +32,57 @@ class Plan:
     minibatch: int
     baseline: int
     search: int
-    finalist_rows: int
     finalists: int
+    rungs: tuple[Rung, ...]
     test_rows: int
+
+    @property
+    def confirmation_rows(self) -> int:
+        """Rows on which a score that reaches the target is confirmed: a finalist's share of the last rung."""
+        return self.finalists // self.rungs[-1].members
 
     @property
     def total(self) -> int:
         """Most rollouts of the whole run, the final test included."""
         return self.budget + 2 * self.test_rows
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain data."""
-        return {**asdict(self), "total": self.total}
+        return {**asdict(self), "rungs": [asdict(rung) for rung in self.rungs], "total": self.total}
 
 
 def make_plan(settings: OptimizerSettings, task: Task) -> Plan:
-    """Divide ``settings.budget`` over bootstrap, baseline, search and finalists.
+    """Divide ``settings.budget`` over bootstrap, baseline and the rungs of the search.
 
     Raises:
-        ConfigError: the budget cannot pay ``num_iterations`` trials of three rows, or a split is empty.
+        ConfigError: the budget cannot give every trial of the first rung a row, or a split is empty.
     """
     _check_rows(settings, task)
     rounds = settings.num_bootstrap_seeds
     bootstrap_rows = min(len(task.train), int(settings.budget * BOOTSTRAP_SHARE) // rounds) if rounds else 0
     bootstrap = rounds * bootstrap_rows
-    finalist_pool = int(settings.budget * FINALIST_SHARE)
-    trials = settings.num_iterations + 1  # the baseline is scored on the same rows
-    affordable = (settings.budget - bootstrap - finalist_pool) // trials
-    minibatch = min(settings.minibatch_size or affordable, affordable, len(task.val))
-    if minibatch < min(MIN_MINIBATCH, len(task.val)):
-        needed = int(trials * MIN_MINIBATCH / (1 - BOOTSTRAP_SHARE - FINALIST_SHARE)) + 1
+    trials, last = settings.num_iterations, settings.top_k
+    first = make_rungs(trials, last, 0)[0].members
+    shares = len(make_rungs(trials, last, 0))
+    affordable = (settings.budget - bootstrap) // (shares * first + 1)  # the baseline is scored on the same rows
+    if affordable < 1:
         raise ConfigError(
-            f"budget = {settings.budget} rollouts cannot pay {settings.num_iterations} iterations "
-            f"of at least {MIN_MINIBATCH} rows.",
-            f"Set budget to {needed} or more, or num_iterations to {max(1, affordable * trials // 4)} or less.",
+            f"budget = {settings.budget} rollouts cannot pay {trials} iterations: not a row for each.",
+            f"Set budget to {int((shares * first + 1) / (1 - BOOTSTRAP_SHARE)) + 1} or more, or lower num_iterations.",
         )
-    per_finalist = finalist_pool // settings.top_k
+    minibatch = min(settings.minibatch_size or affordable, affordable, len(task.val))
+    rollouts = settings.budget - bootstrap - minibatch
+    rungs = make_rungs(trials, last, rollouts, minibatch if settings.minibatch_size else 0)
+    search = rungs[-2].spent_after if len(rungs) > 1 else rollouts
     return Plan(
         budget=settings.budget,
         bootstrap_rows=bootstrap_rows,
         bootstrap=bootstrap,
         minibatch=minibatch,
         baseline=minibatch,
-        search=settings.num_iterations * minibatch,
-        finalist_rows=min(len(task.val), minibatch + per_finalist),
-        finalists=settings.top_k * per_finalist,
+        search=search,
+        finalists=rollouts - search,
+        rungs=rungs,
         test_rows=min(settings.test_size, len(task.test)),
     )
 

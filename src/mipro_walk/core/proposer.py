@@ -82,6 +82,10 @@ class ProposalRequest:
     existing: Sequence[str] = ()
     attempt: int = 0
     """0 for the first try; higher when refused texts are asked for again."""
+    leading: str = ""
+    """The leading instruction of the search so far; empty in the first generation."""
+    confusions: Sequence[tuple[str, str, int]] = ()
+    """``(expected, answered, times)`` of the leading candidates: labels only, since their rows are not to be read."""
 
 
 class Proposer(Protocol):
@@ -161,14 +165,15 @@ def proposal_messages(request: ProposalRequest, summary: str, index: int) -> lis
     evidence = request.evidence
     wrong = [{"input": r.query, "right": r.label, "answered": a} for r, a in evidence.mistakes]
     right = [{"input": r.query, "label": r.label} for r in evidence.proven]
+    confusions = request.confusions or evidence.confusions
     data = {
         "task": request.task.description,
         "labels": list(request.task.labels),
         "about_the_data": summary,
-        "current_instruction": request.task.instruction,
+        "current_instruction": request.leading or request.task.instruction,
         "answered_right": rng.sample(right, min(3, len(right))),
         "answered_wrong": rng.sample(wrong, min(5, len(wrong))),
-        "confused": [{"right": e, "answered": p, "times": n} for e, p, n in evidence.confusions[:8]],
+        "confused": [{"right": e, "answered": p, "times": n} for e, p, n in confusions[:8]],
         "tip": tips[(index + 3 * request.attempt) % len(tips)],
     }
     return [{"role": "system", "content": META_SYSTEM}, {"role": "user", "content": _as_json(data)}]

@@ -20,6 +20,7 @@ class TrialRecord:
     """One trial: what was asked, on which rows, and what was known afterwards."""
 
     iteration: int
+    rung: int
     key: tuple[int, int]
     seeds: tuple[int, ...]
     score: float | None
@@ -28,6 +29,7 @@ class TrialRecord:
     status: str
     is_startup: bool
     estimate: float | None
+    estimate_sd: float | None
     best_key: tuple[int, int]
     best_score: float
     best_n: int
@@ -38,6 +40,7 @@ class TrialRecord:
         return {
             "iteration": self.iteration,
             "trial": 0,
+            "rung": self.rung,
             "instruction": self.key[0],
             "demo_set": self.key[1],
             "minibatch_score": self.score,
@@ -47,6 +50,7 @@ class TrialRecord:
             "status": self.status,
             "startup": self.is_startup,
             "estimate": self.estimate,
+            "estimate_sd": self.estimate_sd,
             "best_instruction": self.best_key[0],
             "best_demo_set": self.best_key[1],
             "best_score": self.best_score,

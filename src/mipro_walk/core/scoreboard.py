@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mipro_walk.types import Candidate, Outcome
+import numpy as np
 
-PRIOR_ROWS = 4.0
-"""Weight of the overall mean in a pooled estimate, in rows: a lucky minibatch must not win by being short."""
+from mipro_walk.core.pooling import Estimate, Key, Observations, pool
+from mipro_walk.types import Candidate, Outcome
 
 
 @dataclass
 class Entry:
     """What is known of one candidate on ``val``. ``key`` is ``(instruction index, demo set index)``."""
 
-    key: tuple[int, int]
+    key: Key
     candidate: Candidate
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     trials: list[int] = field(default_factory=list)
@@ -46,47 +46,51 @@ class Scoreboard:
 
     def __init__(self, order: Sequence[int]) -> None:
         self.order = tuple(order)
-        self.entries: dict[tuple[int, int], Entry] = {}
+        self.entries: dict[Key, Entry] = {}
+        self._pooled: dict[Key, Estimate] | None = None
+        self._ranked: list[Entry] | None = None
 
-    def entry(self, key: tuple[int, int], candidate: Candidate) -> Entry:
+    def entry(self, key: Key, candidate: Candidate) -> Entry:
         """Return the candidate's entry, made empty at first sight."""
         return self.entries.setdefault(key, Entry(key, candidate))
 
-    def next_seeds(self, entry: Entry, count: int) -> list[int]:
-        """Return the next ``count`` rows of the common order that this candidate has not answered."""
-        return [seed for seed in self.order if seed not in entry.outcomes][: max(0, count)]
+    def record(self, key: Key, seed: int, outcome: Outcome) -> None:
+        """Keep how one rollout of a candidate that has an entry ended."""
+        self.entries[key].outcomes[seed] = outcome
+        self._pooled = self._ranked = None
 
-    def has_rows_left(self, key: tuple[int, int]) -> bool:
+    def rows_of(self, key: Key) -> int:
+        """Return how many rows of the order a candidate has answered, unknown outcomes included."""
+        return len(self.entries[key].outcomes) if key in self.entries else 0
+
+    def has_rows_left(self, key: Key) -> bool:
         """Whether a candidate has rows that it has not answered."""
-        return key not in self.entries or len(self.entries[key].outcomes) < len(self.order)
+        return self.rows_of(key) < len(self.order)
 
-    def estimate(self, entry: Entry) -> float:
-        """Return the pooled score 0..1: all rows weighted by n, drawn towards the overall mean."""
-        return _estimate(entry, self._row_means())
+    def estimates(self) -> dict[Key, Estimate]:
+        """Return the pooled estimate of every candidate with a known score (see :mod:`.pooling`)."""
+        if self._pooled is None:
+            self._pooled = pool(self._observations())
+        return self._pooled
 
     def ranking(self) -> list[Entry]:
         """Return scored entries, best estimate first; ties go to more rows, then to the lower key."""
-        rows = self._row_means()
-        scored = [e for e in self.entries.values() if e.n]
-        return sorted(scored, key=lambda e: (-_estimate(e, rows), -e.n, e.key))
+        if self._ranked is None:
+            estimates = self.estimates()
+            scored = [self.entries[key] for key in estimates]
+            self._ranked = sorted(scored, key=lambda e: (-round(estimates[e.key].mean, 9), -e.n, e.key))
+        return self._ranked
 
-    def _row_means(self) -> dict[int, float]:
-        by_row: dict[int, list[float]] = {}
-        for entry in self.entries.values():
-            for seed, score in entry.known.items():
-                by_row.setdefault(seed, []).append(score)
-        return {seed: sum(scores) / len(scores) for seed, scores in by_row.items()}
-
-
-def _estimate(entry: Entry, rows: Mapping[int, float]) -> float:
-    scores = entry.known
-    overall = sum(rows.values()) / len(rows) if rows else 0.0
-    # Comparing with each row's own mean takes out how hard the rows happened to be.
-    lift = sum(score - rows[seed] for seed, score in scores.items())
-    return min(1.0, max(0.0, overall + lift / (len(scores) + PRIOR_ROWS)))
+    def _observations(self) -> Observations:
+        scored = [entry for entry in self.entries.values() if entry.n]
+        index = {seed: position for position, seed in enumerate(self.order)}
+        triples = [(c, index[seed], score) for c, e in enumerate(scored) for seed, score in e.known.items()]
+        candidate, row, score = zip(*triples, strict=True) if triples else ((), (), ())
+        dense = np.unique(np.array(row, dtype=int), return_inverse=True)[1]
+        return Observations([e.key for e in scored], np.array(candidate, dtype=int), dense, np.array(score))
 
 
-def common_scores(entries: Iterable[Entry]) -> dict[tuple[int, int], tuple[float, int]]:
+def common_scores(entries: Iterable[Entry]) -> dict[Key, tuple[float, int]]:
     """Return ``key -> (mean, n)`` of each entry on the rows that all of them know."""
     known = {entry.key: entry.known for entry in entries}
     common = set.intersection(*(set(scores) for scores in known.values())) if known else set()

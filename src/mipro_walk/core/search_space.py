@@ -37,6 +37,10 @@ class SearchSpace:
     instructions: Sequence[Instruction]
     demo_sets: Sequence[DemoSet]
 
+    def widened(self, instructions: Sequence[Instruction], demo_sets: Sequence[DemoSet]) -> SearchSpace:
+        """Return the space with more on both axes; what is there keeps its index."""
+        return SearchSpace([*self.instructions, *instructions], [*self.demo_sets, *demo_sets])
+
     def candidate(self, key: tuple[int, int]) -> Candidate:
         """Return the candidate at ``(instruction index, demo set index)``."""
         return Candidate(self.instructions[key[0]].text, self.demo_sets[key[1]].demos)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SamplerName = Literal["tpe", "random"]
+SamplerName = Literal["tpe", "tpe_multivariate", "random"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,15 +13,16 @@ class OptimizerSettings:
     """Settings of one run. Counts are rollouts unless a name says otherwise.
 
     Attributes:
-        num_iterations: trials of the search.
-        top_k: finalists that get more rows before one is chosen.
+        num_iterations: trials of the search; about one for every six rollouts uses a budget best.
+        top_k: finalists of the last rung.
+        generations: rounds of proposals; those after the first start from what the leader confuses.
         num_bootstrap_seeds: bootstrap rounds.
         num_instructions_per_module: instructions asked for in each round.
         num_demos: demonstrations in a set; 0 means none.
         num_demo_sets: demonstration sets to choose between, the empty one included.
         budget: most rollouts of bootstrap and search together; the final test is not in it.
         test_size: rows of the final test, for the baseline and for the winner; 0 leaves it out.
-        minibatch_size: rows of one trial; 0 lets the plan choose.
+        minibatch_size: rows of a trial of the first rung; 0 lets the plan choose.
         max_time_seconds: wall time of bootstrap and search.
         target_score: the search stops when a finalist-sized estimate reaches it (0..1).
         max_cost_usd: hard cap on money; ``None`` means no cap.
@@ -31,6 +32,7 @@ class OptimizerSettings:
 
     num_iterations: int = 10
     top_k: int = 2
+    generations: int = 2
     num_bootstrap_seeds: int = 3
     num_instructions_per_module: int = 4
     num_demos: int = 2

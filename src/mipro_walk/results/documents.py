@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mipro_walk.core.result import OptimizationResult, TestResult
-from mipro_walk.core.scoreboard import Entry, common_scores
+from mipro_walk.core.scoreboard import common_scores
 from mipro_walk.core.search_space import BASELINE
 from mipro_walk.core.statistics import detectable_difference
 from mipro_walk.prompting import candidate_messages
@@ -73,7 +73,7 @@ def _score_history(result: OptimizationResult) -> Document:
         "plan": result.plan.as_dict(),
         "baseline": {"split": "val", "score": sum(scores) / len(scores) if scores else None, "n": len(scores)},
         "iterations": [trial.as_dict() for trial in result.trials],
-        "finalists": _finalists(result.finalists),
+        "finalists": _finalists(result),
         "test": _test_score(result.test),
         "stop_reason": result.stop_reason,
         "rollouts": result.rollouts,
@@ -101,17 +101,18 @@ def _selected_demos(result: OptimizationResult) -> Document:
     }
 
 
-def _finalists(finalists: tuple[Entry, ...]) -> list[Document]:
-    common = common_scores(finalists)
+def _finalists(result: OptimizationResult) -> list[Document]:
+    common, estimates = common_scores(result.finalists), result.board.estimates()
     return [
         {
             "instruction": e.key[0],
             "demo_set": e.key[1],
             "split": "val",
+            "estimate": estimates[e.key].mean,
             "score": common[e.key][0],
             "n": common[e.key][1],
         }
-        for e in finalists
+        for e in result.finalists
     ]
 
 

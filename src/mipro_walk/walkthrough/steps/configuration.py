@@ -107,8 +107,8 @@ def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Estimate) -
     detail = {
         "Bootstrap": f"{config.settings.num_bootstrap_seeds} rounds of {plan.bootstrap_rows} train rows",
         "Baseline": f"{plan.minibatch} val rows",
-        "Search": f"{config.settings.num_iterations} trials of {plan.minibatch} val rows",
-        "Finalists": f"best {config.settings.top_k}, up to {plan.finalist_rows} val rows each",
+        "Search": f"{config.settings.num_iterations} trials, the first ones of {plan.minibatch} val rows",
+        "Finalists": f"best {plan.rungs[-1].members}, brought to the same val rows",
         "Final test": f"baseline and winner, {plan.test_rows} unseen test rows each",
     }
     ctx.ui.say("")
