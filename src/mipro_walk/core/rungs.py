@@ -18,7 +18,7 @@ from mipro_walk.core.pooling import Estimate, Key
 
 HALVING = 2.0
 NEWCOMER_SHARE = 0.5
-OPTIMISM = 0.5
+OPTIMISM = 1.0
 """Standard deviations added to an estimate before survivors are chosen: what is less known gets its chance."""
 
 
