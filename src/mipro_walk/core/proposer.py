@@ -159,9 +159,11 @@ def summary_messages(request: ProposalRequest) -> list[Message]:
 
 def proposal_messages(request: ProposalRequest, summary: str, index: int) -> list[Message]:
     """Return the messages that ask for instruction ``index`` of a round."""
-    rng = random.Random(f"tips-{request.rng_seed}-{request.bootstrap_seed}")  # noqa: S311 - sampling, not security
+    asked = f"{request.rng_seed}-{request.bootstrap_seed}-{request.attempt}-{index}"
+    rng = random.Random(f"examples-{asked}")  # noqa: S311 - sampling, not security
     tips = list(TIPS)
-    rng.shuffle(tips)
+    random.Random(f"tips-{request.rng_seed}").shuffle(tips)  # noqa: S311 - sampling, not security
+    turn = request.bootstrap_seed * request.count + index + 3 * request.attempt
     evidence = request.evidence
     wrong = [{"input": r.query, "right": r.label, "answered": a} for r, a in evidence.mistakes]
     right = [{"input": r.query, "label": r.label} for r in evidence.proven]
@@ -174,7 +176,7 @@ def proposal_messages(request: ProposalRequest, summary: str, index: int) -> lis
         "answered_right": rng.sample(right, min(3, len(right))),
         "answered_wrong": rng.sample(wrong, min(5, len(wrong))),
         "confused": [{"right": e, "answered": p, "times": n} for e, p, n in confusions[:8]],
-        "tip": tips[(index + 3 * request.attempt) % len(tips)],
+        "tip": tips[turn % len(tips)],
     }
     return [{"role": "system", "content": META_SYSTEM}, {"role": "user", "content": _as_json(data)}]
 
