@@ -457,8 +457,9 @@ def _caption(records: Sequence[Record]) -> str:
     machines = "; ".join(sorted({record.machine for record in records}))
     ended = max(record.ended_at for record in records)[:10]
     return (
-        f"**{first.num_intents} intents** ({first.source}): {len(first.scores)} test rows, {first.val_rows} val rows, "
-        f"budget {first.budget}, num_demos {first.num_demos}. {ended}, {machines}."
+        f"**{first.num_intents} intents**: {len(first.scores)} test rows, {first.val_rows} val rows, budget "
+        f"{first.budget}, num_demos {first.num_demos}. Data: {first.source}, rows {first.rows_hash[:8]}. "
+        f"{ended}, {machines}."
     )
 
 
@@ -493,7 +494,9 @@ def _cells(*cells: object) -> str:
 
 
 def put_between_markers(document: str, table: str) -> str:
-    """Return the document with the table in its place. Raises ValueError if the place is missing."""
+    """Return the document with the table in its place."""
+    if OPENING not in document or CLOSING not in document:
+        raise SystemExit(f"That file has no place for the table: {OPENING} and {CLOSING}, each on a line of its own.")
     before, rest = document.split(OPENING)
     _, after = rest.split(CLOSING)
     return f"{before}{OPENING}\n\n{table}\n\n{CLOSING}{after}"

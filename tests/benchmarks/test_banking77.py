@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import json
+from collections import Counter
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from benchmarks import banking77
-from benchmarks.banking77 import Contest, Counted, Record, RunKey
+from benchmarks.banking77 import Bench, Contest, Counted, Record, RunKey
+from mipro_walk.backend.in_process import load_data
+from mipro_walk.clients.chat import Endpoint, GatewayThread
 from mipro_walk.config import get_profile, parse_config
 from mipro_walk.core.optimizer import optimize
 from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.ledger import Ledger
 from mipro_walk.types import Candidate, Rollout
+from tests.backend.conftest import scripted_answer
 from tests.fakes.landscape import Landscape, ScriptedProposer, make_task
+from tests.fakes.openai_server import ScriptedOpenAI
 
 PROJECT = Path(__file__).parents[2]
 
@@ -101,6 +109,52 @@ def test_every_method_is_tested_on_the_same_rows_as_the_baseline():
         asked = {r.seed for r in landscape.history if r.split == "test"}
         assert len(found.scores) == len(found.baseline_scores) == 50
         assert asked == set(range(50))
+
+
+# ---- the real stack before a scripted model
+
+
+class ScriptedLocalModel:
+    """Where the local model would answer, a scripted one does."""
+
+    def __init__(self, server):
+        self._server = server
+
+    def endpoint(self, model):
+        return Endpoint("local", self._server.base_url, model, SecretStr(self._server.key))
+
+
+@pytest.fixture
+def model():
+    with ScriptedOpenAI(answer=scripted_answer) as server:
+        yield server
+
+
+@pytest.fixture
+def bench(tmp_path, model):
+    with closing(Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")) as ledger, GatewayThread() as thread:
+        yield Bench(load_data(), ledger, ScriptedLocalModel(model), thread)
+
+
+def test_every_method_runs_on_the_real_stack_and_pays_no_call_that_another_has_made(bench, model):
+    records = [
+        bench.run(key, banking77.configuration(key, test_rows=10))
+        for key in banking77.run_keys([10], list(banking77.METHODS), [0])
+    ]
+    assert [record.method for record in records] == list(banking77.METHODS)
+    assert len({record.rows_hash for record in records}) == 1
+    assert len({tuple(record.baseline_scores) for record in records}) == 1
+    questions = Counter(json.dumps(body) for body in model.bodies if "response_format" in body)
+    assert sum(record.calls for record in records) == questions.total()
+    assert max(questions.values()) == 1
+
+
+def test_a_run_made_again_makes_no_call_and_finds_the_same(bench, model):
+    key = RunKey(10, 0, "ours")
+    first, again = (bench.run(key, banking77.configuration(key, test_rows=10)) for _ in range(2))
+    assert first.calls > 0
+    assert again.calls == 0
+    assert (again.scores, again.instruction, again.rollouts) == (first.scores, first.instruction, first.rollouts)
 
 
 # ---- configurations and the file
