@@ -9,7 +9,8 @@ one server of the local model for all runs. Each run appends a JSON line to FILE
 there are skipped, and the calls of a run that was stopped are recorded, so the same command goes on.
 
 All runs of a slice share one job in the ledger beside FILE: a prompt that meets a row again, in whatever run, gets the
-recorded answer. ``rollouts`` counts what a run asked for, ``calls`` what it had to make, ``seconds`` its wall time.
+recorded answer. ``rollouts`` counts what a run asked for, ``calls`` what it had to make, ``seconds`` its wall time
+since it was started last.
 Runs have no time limit, so that the load of the machine cannot change a result.
 """
 
