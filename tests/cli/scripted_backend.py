@@ -195,6 +195,11 @@ def documents(verdict: str | None = "better", *, demos: int = 3, query: str = "W
         "excluded": 0,
         "verdict": verdict,
         "detectable_difference": 0.153,
+        "cautious_low": low,
+        "cautious_high": high,
+        "could_turn": False,
+        "discordance": 0.53,
+        "rows_needed": 2594,
     }
     shown = [{"query": f"{query} {i}", "label": "card_arrival"} for i in range(demos)]
     recommendation = "winner" if verdict in ("better", None) else "baseline"

@@ -34,7 +34,14 @@ def test_a_better_prompt_is_told_with_its_numbers_first() -> None:
     ("verdict", "words"),
     [
         ("better", ["Better: 0.12", "Use the prompt that was found."]),
-        ("no significant gain", ["No significant gain: 0.40", "Keep the baseline", "about 15 points or more"]),
+        (
+            "no significant gain",
+            [
+                "No significant gain: 0.40",
+                "Keep the baseline",
+                "show a difference of 15 points; one of 4 needs about 2,594.",
+            ],
+        ),
         ("worse", ["Worse: 0.55", "Keep the baseline: the prompt that was found does worse"]),
         (None, ["Not tested", "0.62 on 24 val rows", "Test it on rows of your own first."]),
     ],
@@ -134,3 +141,11 @@ def test_no_text_can_act_on_a_terminal_or_fail_to_be_written(text: str, encoding
     safe = visible(text, encoding)
     safe.encode(encoding)
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", safe)
+
+
+def test_rows_without_an_answer_are_told_with_what_they_could_change() -> None:
+    found = documents("better")
+    found["best_prompt.json"]["score"].update(excluded=6, cautious_low=-0.01, cautious_high=0.6, could_turn=True)
+    text = " ".join(shown(found, 200).split())
+    assert "6 test rows are left out because a call failed." in text
+    assert "from -1 to +60; they could turn the verdict." in text

@@ -63,8 +63,7 @@ def verdict_in_words(best: Mapping[str, Any], *, is_ascii: bool = False) -> str:
         f"{points(score['difference'])} points (95 % interval {points(score['low'])} to {points(score['high'])}), "
         f"{_p_value(score['p_value'])}"
     )
-    excluded = f"; {score['excluded']} rows left out as unknown" if score.get("excluded") else ""
-    return f"{_headline(score)}: {change}{excluded}."
+    return f"{_headline(score)}: {change}."
 
 
 def points(difference: float) -> str:
@@ -99,13 +98,33 @@ def _verdict(best: Mapping[str, Any], console: Console) -> None:
     console.print()
     console.print(Text(verdict_in_words(best, is_ascii=is_ascii_only(console)), style=style))
     if score and score["n"]:
-        detail = f"Of {score['n']} rows {score['gained']} were gained and {score['lost']} lost."
-        if score["verdict"] == "no significant gain":
-            detail += (
-                f" {score['n']} rows show a difference of about {points(score['detectable_difference']).lstrip('+')} "
-                "points or more; a smaller one needs more test rows."
-            )
-        console.print(Text(detail, style="dim"))
+        if score.get("excluded"):
+            console.print(Text(unknown_in_words(score), style="yellow"))
+        console.print(
+            Text(f"Of {score['n']} rows {score['gained']} were gained and {score['lost']} lost. ", style="dim")
+        )
+        console.print(Text(power_in_words(score), style="dim"))
+
+
+def unknown_in_words(score: Mapping[str, Any]) -> str:
+    """Return what rows without two answers could change: both views of the interval."""
+    bounds = f"{points(score['cautious_low'])} to {points(score['cautious_high'])}"
+    text = (
+        f"{score['excluded']} test rows are left out because a call failed. Had they all gone against the new prompt, "
+        f"or all for it, the interval would reach from {bounds}"
+    )
+    return text + ("; they could turn the verdict." if score["could_turn"] else ".")
+
+
+def power_in_words(score: Mapping[str, Any]) -> str:
+    """Return which differences this many rows can show, and how many rows a difference as measured would need."""
+    text = (
+        f"Four times in five, {score['n']} rows show a difference of "
+        f"{points(score['detectable_difference']).lstrip('+')} points"
+    )
+    if score["verdict"] == "no significant gain" and score.get("rows_needed"):
+        return f"{text}; one of {points(abs(score['difference'])).lstrip('+')} needs about {score['rows_needed']:,}."
+    return f"{text}."
 
 
 def _recommendation(best: Mapping[str, Any], console: Console) -> None:

@@ -209,6 +209,8 @@ def test_completed(comparison: PairedComparison, test_seeds: list[int]) -> list[
                 "p_value": c.p_value,
                 "n": c.n,
                 "excluded": c.excluded,
+                "cautious_low": c.cautious_low,
+                "cautious_high": c.cautious_high,
             },
         ),
     ]

@@ -12,7 +12,11 @@ import numpy as np
 Verdict = Literal["better", "no significant gain", "worse"]
 
 Z95 = 1.959963984540054
+Z80 = 0.8416212335729143
+"""Normal quantile of 80 % power."""
+SIGNIFICANCE = 0.05
 RESAMPLES = 10_000
+RESAMPLES_AT_ONCE = 500
 RESAMPLING_SEED = 20240617
 """Fixed, so that the same scores always give the same interval."""
 
@@ -29,6 +33,10 @@ class PairedComparison:
         p_value: two-sided, of no difference.
         gained, lost: rows on which the candidate scored higher, lower.
         excluded: rows left out because one of the two outcomes is unknown.
+        discordance: mean squared difference of a pair, 0..1; for right/wrong scores the share of rows on which the two
+            differ.
+        cautious_low, cautious_high: the interval if every unknown outcome had gone against the candidate (low end) and
+            for it (high end); without unknown outcomes the same as ``low`` and ``high``.
     """
 
     n: int
@@ -41,7 +49,17 @@ class PairedComparison:
     gained: int
     lost: int
     excluded: int
+    discordance: float
+    cautious_low: float
+    cautious_high: float
     verdict: Verdict
+
+    @property
+    def could_turn(self) -> bool:
+        """Whether the unknown rows alone could take the verdict away: ``better`` or ``worse`` rests on them."""
+        return (self.verdict == "better" and self.cautious_low <= 0) or (
+            self.verdict == "worse" and self.cautious_high >= 0
+        )
 
 
 def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float | None]) -> PairedComparison:
@@ -49,11 +67,12 @@ def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float |
 
     Scores that are all 0 or 1 get the Bonett-Price interval (adjusted Wald for paired proportions) and the
     mid-p McNemar test, which agrees with it better than the overcautious exact test; other scores get a percentile
-    bootstrap and a sign-flip permutation test.
+    bootstrap and a sign-flip permutation test. A verdict needs both to agree.
 
     Source: Bonett & Price 2012, "Adjusted Wald confidence interval for a difference of binomial proportions
     based on paired data", J. Educ. Behav. Stat. 37(4); Fagerland, Lydersen & Laake 2013, "The McNemar test for
-    binary matched-pairs data: mid-p and asymptotic are better than exact conditional", BMC Med. Res. Methodol. 13.
+    binary matched-pairs data: mid-p and asymptotic are better than exact conditional", BMC Med. Res. Methodol. 13;
+    for the cautious interval the bounds of Manski 1989, J. Hum. Resour. 24(3), with sampling error on top.
 
     Raises:
         ValueError: the lists differ in length.
@@ -62,47 +81,73 @@ def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float |
         raise ValueError(f"{len(baseline)} baseline scores, {len(candidate)} candidate scores")
     pairs = [(float(b), float(c)) for b, c in zip(baseline, candidate, strict=True) if b is not None and c is not None]
     excluded = len(baseline) - len(pairs)
-    n = len(pairs)
-    if n == 0:
-        return PairedComparison(0, 0.0, 0.0, 0.0, -1.0, 1.0, 1.0, 0, 0, excluded, "no significant gain")
-    gained = sum(c > b for b, c in pairs)
-    lost = sum(c < b for b, c in pairs)
-    base_mean = sum(b for b, _ in pairs) / n
-    cand_mean = sum(c for _, c in pairs) / n
-    if all(value in (0.0, 1.0) for pair in pairs for value in pair):
-        low, high = _bonett_price(gained, lost, n)
-        p_value = _mcnemar_mid_p(gained, lost)
-    else:
-        low, high, p_value = _resampled(np.array([c - b for b, c in pairs]))
+    if not pairs:
+        return PairedComparison(0, 0.0, 0.0, 0.0, -1.0, 1.0, 1.0, 0, 0, excluded, 0.0, -1.0, 1.0, "no significant gain")
+    base, cand = np.array(pairs).T
+    low, high, p_value = _infer(base, cand)
+    cautious_low, cautious_high = low, high
+    if excluded:
+        cautious_low = _infer(_filled(baseline, 1.0), _filled(candidate, 0.0))[0]
+        cautious_high = _infer(_filled(baseline, 0.0), _filled(candidate, 1.0))[1]
     return PairedComparison(
-        n,
-        base_mean,
-        cand_mean,
-        cand_mean - base_mean,
-        low,
-        high,
-        p_value,
-        gained,
-        lost,
-        excluded,
-        _verdict(low, high),
+        n=len(pairs),
+        baseline=float(base.mean()),
+        candidate=float(cand.mean()),
+        difference=float(cand.mean() - base.mean()),
+        low=low,
+        high=high,
+        p_value=p_value,
+        gained=int((cand > base).sum()),
+        lost=int((cand < base).sum()),
+        excluded=excluded,
+        discordance=float(((cand - base) ** 2).mean()),
+        cautious_low=cautious_low,
+        cautious_high=cautious_high,
+        verdict=_verdict(low, high, p_value),
     )
 
 
-def detectable_difference(n: int, discordant_share: float = 0.3) -> float:
-    """Return the difference that ``n`` paired rows show with 80 % power at the 5 % level.
+def detectable_difference(n: int, discordance: float) -> float:
+    """Return the difference (0..1) that ``n`` paired rows show with 80 % power at the 5 % level.
 
-    ``discordant_share`` is the share of rows on which the two prompts differ.
+    ``discordance`` as in :class:`PairedComparison`. Inverts :func:`rows_needed`; 1 if even that is too small.
     """
+    low, high = 0.0, 1.0
     if n == 0:
-        return 1.0
-    return min(1.0, (Z95 + 0.8416) * math.sqrt(discordant_share / n))
+        return high
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rows_needed(middle, discordance) <= n else (middle, high)
+    return high
 
 
-def _verdict(low: float, high: float) -> Verdict:
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "no significant gain"
+def rows_needed(difference: float, discordance: float) -> int:
+    """Return how many paired rows show ``difference`` (0..1, not 0) with 80 % power at the 5 % level.
+
+    Source: Connor 1987, "Sample size for testing differences in proportions for the paired-sample design", Biometrics
+    43(1).
+    """
+    size = abs(difference)
+    spread = max(discordance, size)  # two prompts that differ by so much disagree on at least as many rows
+    return math.ceil((Z95 * math.sqrt(spread) + Z80 * math.sqrt(spread - size**2)) ** 2 / size**2)
+
+
+def _infer(base: np.ndarray, cand: np.ndarray) -> tuple[float, float, float]:
+    """Return low, high and p-value."""
+    if np.isin(base, (0.0, 1.0)).all() and np.isin(cand, (0.0, 1.0)).all():
+        gained, lost = int((cand > base).sum()), int((cand < base).sum())
+        return *_bonett_price(gained, lost, len(base)), _mcnemar_mid_p(gained, lost)
+    return _resampled(cand - base)
+
+
+def _filled(scores: Sequence[float | None], value: float) -> np.ndarray:
+    return np.array([value if score is None else score for score in scores])
+
+
+def _verdict(low: float, high: float, p_value: float) -> Verdict:
+    if p_value >= SIGNIFICANCE or low <= 0 <= high:
+        return "no significant gain"
+    return "better" if low > 0 else "worse"
 
 
 def _bonett_price(gained: int, lost: int, n: int) -> tuple[float, float]:
@@ -123,10 +168,11 @@ def _resampled(differences: np.ndarray) -> tuple[float, float, float]:
     rng = np.random.default_rng(RESAMPLING_SEED)
     n = len(differences)
     observed = abs(differences.mean())
-    means = np.empty(RESAMPLES)
+    means: list[np.ndarray] = []
     extreme = 0
-    for i in range(RESAMPLES):
-        means[i] = differences[rng.integers(0, n, n)].mean()
-        extreme += abs((differences * rng.choice((-1.0, 1.0), n)).mean()) >= observed - 1e-12
-    low, high = np.percentile(means, [2.5, 97.5])
+    for _ in range(RESAMPLES // RESAMPLES_AT_ONCE):
+        means.append(differences[rng.integers(0, n, (RESAMPLES_AT_ONCE, n))].mean(axis=1))
+        flipped = (differences * rng.choice((-1.0, 1.0), (RESAMPLES_AT_ONCE, n))).mean(axis=1)
+        extreme += int((np.abs(flipped) >= observed - 1e-12).sum())
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high), (extreme + 1) / (RESAMPLES + 1)

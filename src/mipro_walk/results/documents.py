@@ -12,7 +12,7 @@ from typing import Any
 from mipro_walk.core.result import OptimizationResult, TestResult
 from mipro_walk.core.scoreboard import common_scores
 from mipro_walk.core.search_space import BASELINE
-from mipro_walk.core.statistics import detectable_difference
+from mipro_walk.core.statistics import detectable_difference, rows_needed
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.types import Candidate, Task
 
@@ -132,8 +132,13 @@ def _test_score(test: TestResult | None) -> Document | None:
         "gained": c.gained,
         "lost": c.lost,
         "excluded": c.excluded,
+        "cautious_low": c.cautious_low,
+        "cautious_high": c.cautious_high,
+        "could_turn": c.could_turn,
         "verdict": c.verdict,
-        "detectable_difference": detectable_difference(c.n),
+        "discordance": c.discordance,
+        "detectable_difference": detectable_difference(c.n, c.discordance),
+        "rows_needed": rows_needed(c.difference, c.discordance) if c.difference else None,
     }
 
 
