@@ -62,8 +62,8 @@ ROWS: Mapping[int, Mapping[str, Any]] = {
         "test_size": 154,
     },
 }
-"""What each slice changes of the profile: only rows. All 77 intents: two train rows, one val row, two test rows for each
-intent. ``num_demos`` stays as it is, so that nothing is tuned for this measurement (``docs/results.md``)."""
+"""What each slice changes of the profile: only rows. All 77 intents: two train rows, one val row, two test rows for
+each intent. ``num_demos`` stays as it is, so that nothing is tuned for this measurement (``docs/results.md``)."""
 Z95 = 1.959963984540054
 RESAMPLES = 4_000
 RESAMPLING_SEED = 77
