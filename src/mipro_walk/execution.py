@@ -175,7 +175,9 @@ def _metadata(
         data={
             "source": world.source(),
             "dataset_hash": task.dataset_hash,
-            "rows": {"train": len(task.train), "val": len(task.val), "test": len(task.test)},
+            "split_hash": result.data.split_hash,
+            "rows": result.data.rows,
+            "dropped": len(result.data.overlaps),
         },
         baseline_key=list(BASELINE),
         winner_key=list(result.winner_key),
@@ -189,7 +191,7 @@ def _metadata(
 
 
 def _warnings(result: OptimizationResult, config: RunConfig) -> list[str]:
-    warnings = [f"{name} is accepted but has no effect here" for name in config.ignored]
+    warnings = [f"{name} is accepted but has no effect here" for name in config.ignored] + list(result.data.warnings)
     unknown = sum(not o.is_known for entry in result.board.entries.values() for o in entry.outcomes.values())
     if unknown:
         warnings.append(f"{unknown} rollouts on val failed and are left out of every score")

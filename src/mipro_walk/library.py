@@ -34,22 +34,15 @@ def make_task(
 ) -> Task:
     """Build a task from ``(query, label)`` pairs. ``test`` is scored once, at the end.
 
+    Rows of ``train`` and ``val`` that resemble rows of ``test``, and rows of ``train`` that resemble rows of ``val``,
+    are dropped when the task is optimized; ``OptimizationResult.data`` names them.
+
     >>> task = make_task("colours", "Name it.", [("sky", "blue")], [("sea", "blue")], [("sun", "yellow")])
     >>> task.labels
     ('blue', 'yellow')
-
-    Raises:
-        ConfigError: a query stands in two splits, so the score could not be trusted.
     """
     named: tuple[tuple[Split, Iterable[tuple[str, str]]], ...] = (("train", train), ("val", val), ("test", test))
     splits = {split: [Example(seed, query, label) for seed, (query, label) in enumerate(rows)] for split, rows in named}
-    seen: dict[str, str] = {}
-    for split, rows in splits.items():
-        for row in rows:
-            if seen.setdefault(row.query, split) != split:
-                raise ConfigError(
-                    f"{row.query[:80]!r} stands in {seen[row.query]} and in {split}.", "Keep every row in one split."
-                )
     labels = sorted({row.label for rows in splits.values() for row in rows})
     hashed = [[split, [[row.query, row.label] for row in rows]] for split, rows in splits.items()]
     return Task(

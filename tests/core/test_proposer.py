@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mipro_walk.core.bootstrap import Evidence
+from mipro_walk.core.leaks import LeakGuard
 from mipro_walk.core.proposer import (
     PATTERNS,
     MetaModelProposer,
@@ -41,13 +42,13 @@ def request(**changes) -> ProposalRequest:
     ],
 )
 def test_useless_and_leaking_texts_are_refused_with_a_reason(text, reason):
-    result = screen([Instruction(text, "meta-model")], [TASK.instruction], TASK)
+    result = screen([Instruction(text, "meta-model")], [TASK.instruction], LeakGuard(TASK))
     assert (result.accepted, dict(result.refused)) == ([], {reason: 1})
 
 
 def test_train_rows_may_be_quoted_and_good_texts_pass():
     good = Instruction(f"Think of cases like {TASK.train[0].query}.", "meta-model")
-    assert screen([good], [], TASK).accepted == [good]
+    assert screen([good], [], LeakGuard(TASK)).accepted == [good]
 
 
 def test_meta_model_sees_what_went_wrong_as_delimited_data():

@@ -14,6 +14,7 @@ from mipro_walk.core.result import TrialRecord
 from mipro_walk.core.rungs import Rung
 from mipro_walk.core.scoreboard import Entry
 from mipro_walk.core.search_space import DemoSet, SearchSpace
+from mipro_walk.core.splits import SplitReport
 from mipro_walk.core.statistics import PairedComparison
 from mipro_walk.types import Event
 
@@ -28,6 +29,15 @@ def job_started(plan: Plan, num_iterations: int) -> Event:
     )
     data = {"num_iterations": num_iterations, "num_trials_per_iteration": 1, "plan": plan.as_dict()}
     return Event("mipro.job.started", text, data)
+
+
+def data_checked(report: SplitReport) -> Event:
+    """Report the rows that are used, and what was dropped or is odd about them."""
+    counts = ", ".join(f"{n} {split}" for split, n in report.rows.items())
+    text = "\n".join([f"Data: {counts} rows", *(f"  Note: {warning}" for warning in report.warnings)])
+    dropped = [{"dropped": list(o.dropped), "kept": list(o.kept), "similarity": o.similarity} for o in report.overlaps]
+    data = {"rows": report.rows, "split_hash": report.split_hash, "dropped": dropped, "warnings": list(report.warnings)}
+    return Event("mipro.data.checked", text, data)
 
 
 def phase(number: int, name: str) -> Event:

@@ -17,6 +17,7 @@ from mipro_walk.core.run import Run
 from mipro_walk.core.scoreboard import Scoreboard
 from mipro_walk.core.search_space import BASELINE
 from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.core.splits import clean
 from mipro_walk.types import Task
 
 
@@ -37,9 +38,11 @@ def optimize(
         ConfigError: the settings cannot work for this task.
         IncompleteError: the evaluator gave up; resume later.
     """
+    task, report = clean(task)
     plan = make_plan(settings, task)
     run = Run(task, evaluator, settings, plan, stops or NeverStop(), emit)
     emit(events.job_started(plan, settings.num_iterations))
+    emit(events.data_checked(report))
 
     emit(events.phase(1, "Bootstrap"))
     space = run.bootstrap(proposer)
@@ -64,6 +67,7 @@ def optimize(
         run.spent,
         run.refused,
         run.evidence,
+        report,
     )
 
 

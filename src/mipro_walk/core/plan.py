@@ -7,6 +7,7 @@ from typing import Any
 
 from mipro_walk.core.rungs import Rung, make_rungs
 from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.core.splits import check_pools
 from mipro_walk.errors import ConfigError
 from mipro_walk.types import Task
 
@@ -57,7 +58,7 @@ def make_plan(settings: OptimizerSettings, task: Task) -> Plan:
     Raises:
         ConfigError: the budget cannot give every trial of the first rung a row, or a split is empty.
     """
-    _check_rows(settings, task)
+    check_pools(task, settings)
     rounds = settings.num_bootstrap_seeds
     bootstrap_rows = min(len(task.train), int(settings.budget * BOOTSTRAP_SHARE) // rounds) if rounds else 0
     bootstrap = rounds * bootstrap_rows
@@ -85,23 +86,3 @@ def make_plan(settings: OptimizerSettings, task: Task) -> Plan:
         rungs=rungs,
         test_rows=min(settings.test_size, len(task.test)),
     )
-
-
-def _check_rows(settings: OptimizerSettings, task: Task) -> None:
-    if not task.val:
-        raise ConfigError("The val split has no rows to search on.", "Give online_pool at least one seed.")
-    if not task.train and (settings.optimize_demos or settings.num_bootstrap_seeds):
-        raise ConfigError("The train split has no rows.", "Give bootstrap_train_seeds at least one seed.")
-    if settings.test_size and not task.test:
-        raise ConfigError("The test split has no rows for the final test.", "Give test rows, or set test_size = 0.")
-    if settings.optimize_demos and settings.num_demos > len(task.train):
-        raise ConfigError(
-            f"num_demos = {settings.num_demos} is larger than the train pool ({len(task.train)} rows).",
-            f"Set num_demos to {len(task.train)} or less, or add rows to bootstrap_train_seeds.",
-        )
-    for name, rows in (("train", task.train), ("val", task.val)):
-        if task.labels and len(task.labels) > 1 and len(rows) > 1 and len({row.label for row in rows}) == 1:
-            raise ConfigError(
-                f"Every row of the {name} pool has the label {rows[0].label!r}: nothing can be learned from it.",
-                "Choose seeds that cover several labels; seeds follow the task app's stratified order.",
-            )

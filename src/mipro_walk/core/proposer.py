@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from mipro_walk.core.bootstrap import Evidence
+from mipro_walk.core.leaks import LeakGuard
+from mipro_walk.core.overlap import normal
 from mipro_walk.core.search_space import Instruction
 from mipro_walk.types import Message, Task
 
 MAX_INSTRUCTION_CHARS = 4_000
 MIN_INSTRUCTION_WORDS = 3
-LEAK_MIN_CHARS = 20
-"""Rows shorter than this are too common as phrases to count as copied."""
 SUMMARY_ROWS = 20
 
 Complete = Callable[[list[Message], float], str]
@@ -189,17 +189,16 @@ class Screening:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-def screen(proposed: Iterable[Instruction], known: Sequence[str], task: Task) -> Screening:
-    """Refuse duplicates, empty and over-long texts, and texts that copy a val or test row."""
+def screen(proposed: Iterable[Instruction], known: Sequence[str], leaks: LeakGuard) -> Screening:
+    """Refuse duplicates, empty and over-long texts, and texts that copy from a val or test row."""
     result = Screening()
-    seen = {_normal(text) for text in known}
-    held_out = [t for row in (*task.val, *task.test) if len(t := _normal(row.query)) >= LEAK_MIN_CHARS]
+    seen = {normal(text) for text in known}
     for instruction in proposed:
-        normal = _normal(instruction.text)
-        if problem := _problem(instruction.text, normal, seen, held_out):
+        plain = normal(instruction.text)
+        if problem := _problem(instruction.text, plain, seen) or leaks.problem(instruction.text):
             result.refused[problem] += 1
         else:
-            seen.add(normal)
+            seen.add(plain)
             result.accepted.append(instruction)
     return result
 
@@ -212,22 +211,16 @@ def tidy(text: str) -> str:
     return text.strip().strip('"').strip()
 
 
-def _problem(text: str, normal: str, seen: set[str], held_out: Sequence[str]) -> str:
-    if not normal:
+def _problem(text: str, plain: str, seen: set[str]) -> str:
+    if not plain:
         return "empty or cut off"
     if len(text) > MAX_INSTRUCTION_CHARS:
         return "too long"
-    if normal in seen:
+    if plain in seen:
         return "duplicate"
-    if len(normal.split()) < MIN_INSTRUCTION_WORDS:
+    if len(plain.split()) < MIN_INSTRUCTION_WORDS:
         return "too short"
-    if any(row in normal for row in held_out):
-        return "copies a val or test row"
     return ""
-
-
-def _normal(text: str) -> str:
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def _as_json(data: object) -> str:

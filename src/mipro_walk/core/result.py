@@ -11,6 +11,7 @@ from mipro_walk.core.bootstrap import Evidence
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.scoreboard import Entry, Scoreboard
 from mipro_walk.core.search_space import BASELINE, SearchSpace
+from mipro_walk.core.splits import SplitReport
 from mipro_walk.core.statistics import PairedComparison
 from mipro_walk.types import Candidate, Outcome
 
@@ -76,7 +77,7 @@ class TestResult:
 class OptimizationResult:
     """Everything a run found. ``recommended`` is the baseline unless the winner is proven better.
 
-    ``finalists`` are in their final order, the winner first.
+    ``finalists`` are in their final order, the winner first. ``data`` says which rows were used and which dropped.
     """
 
     plan: Plan
@@ -90,6 +91,7 @@ class OptimizationResult:
     rollouts: int
     refused: Counter[str]
     evidence: Evidence
+    data: SplitReport
 
     @property
     def baseline(self) -> Candidate:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mipro_walk.core import events
 from mipro_walk.core.bootstrap import Evidence, bootstrap_rows, build_demo_sets
 from mipro_walk.core.evaluation import Emit, Evaluator, Stops
+from mipro_walk.core.leaks import LeakGuard
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.proposer import ProposalRequest, Proposer, screen
 from mipro_walk.core.result import TestResult
@@ -36,7 +37,11 @@ class Run:
     spent: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     refused: Counter[str] = field(default_factory=Counter)
+    leaks: LeakGuard = field(init=False)
     _outside_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        self.leaks = LeakGuard(self.task)
 
     # ---- phase 1
 
@@ -98,7 +103,7 @@ class Run:
                 leading,
                 confusions,
             )
-            screening = screen(proposer.propose(request), existing, self.task)
+            screening = screen(proposer.propose(request), existing, self.leaks)
             accepted += screening.accepted
             refused += screening.refused
             if len(accepted) >= wanted:

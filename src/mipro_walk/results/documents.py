@@ -70,6 +70,7 @@ def _score_history(result: OptimizationResult) -> Document:
     scores = [o.score for o in list(baseline.outcomes.values())[:first] if o.score is not None]
     return {
         **_header("score_history"),
+        "split_hash": result.data.split_hash,
         "plan": result.plan.as_dict(),
         "baseline": {"split": "val", "score": sum(scores) / len(scores) if scores else None, "n": len(scores)},
         "iterations": [trial.as_dict() for trial in result.trials],

@@ -1,0 +1,51 @@
+"""No instruction may hold text of the rows that a prompt is scored on.
+
+A row counts as copied when four of its word triples stand in the text (six words in a row have four), or, of a short
+row, most of them. Triples that train rows, labels or the task's own words have, too, prove nothing and are left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from mipro_walk.core.overlap import normal
+from mipro_walk.types import Task
+
+COPIED_TRIPLES = 4
+SHORT_ROW_SHARE = 0.7
+MIN_TRIPLES = 2
+MIN_CHARS = 20
+"""Rows shorter than this are too common as phrases to count as copied."""
+
+
+class LeakGuard:
+    """Knows the val and test rows of a task, by word triples."""
+
+    def __init__(self, task: Task, *, allow_baseline: bool = True) -> None:
+        """``allow_baseline = False`` also looks at words that the starting instruction has."""
+        common = [row.query for row in task.train] + [task.description, *task.labels]
+        if allow_baseline:
+            common.append(task.instruction)
+        allowed = {triple for text in common for triple in _triples(text)}
+        held_out = [row.query for row in (*task.val, *task.test)]
+        self._rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._triples: list[int] = []
+        for number, text in enumerate(held_out):
+            telling = _triples(text) - allowed if len(normal(text)) >= MIN_CHARS else set()
+            self._triples.append(len(telling))
+            for triple in telling:
+                self._rows[triple].append(number)
+
+    def problem(self, text: str) -> str:
+        """Return why a text is refused, or an empty string."""
+        shared = Counter(row for triple in _triples(text) for row in self._rows.get(triple, ()))
+        for row, count in shared.items():
+            most = max(MIN_TRIPLES, SHORT_ROW_SHARE * self._triples[row])
+            if count >= min(COPIED_TRIPLES, most):
+                return "copies a val or test row"
+        return ""
+
+
+def _triples(text: str) -> set[tuple[str, ...]]:
+    words = normal(text).split()
+    return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
