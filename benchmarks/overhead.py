@@ -22,7 +22,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +29,15 @@ import openai
 import psutil
 from rich.console import Console
 from rich.table import Table
+from stack import Stack, seconds_of
 
-from mipro_walk.clients.backend import BackendClient
 from mipro_walk.config import get_profile
-from mipro_walk.paths import backend_key, home
-from mipro_walk.processes import ManagedProcess, listening_port, start_process
 from task_apps.banking77.data import TaskData
 from task_apps.banking77.prompts import answer_form, own_messages
 from task_apps.banking77.sources import DataSource, load_task_data
 
 TARGET_MS = 10.0
 WARM_UP = 100
-START_SECONDS = 60.0
-POLL_SECONDS = 0.5
 MODEL = "gpt-4o-mini"
 MODEL_KEY = "sk-benchmark-0123456789abcdef0123456789abcdef"
 
@@ -141,48 +136,17 @@ def instant_model() -> Iterator[str]:
 # ---- our stack
 
 
-class Stack:
-    """Backend and task app as processes, started as the walkthrough starts them."""
-
-    def __init__(self, folder: Path, model_url: str, concurrent: int) -> None:
-        self._concurrent = concurrent
-        key = secrets.token_hex(32)
-        self._task_app = start("task-app", "task_apps.banking77", {"ENVIRONMENT_API_KEY": key}, folder)
-        self._task_app_url = f"http://127.0.0.1:{wait_for_port(self._task_app)}"
-        keys = {"OPENAI_API_KEY": MODEL_KEY, "OPENAI_BASE_URL": model_url}
-        self._backend = start("backend", "mipro_walk.backend", keys, folder, START_SECONDS)
-        self._client = BackendClient(self._backend.url, backend_key(home()))
-        self._client.register_environment_key(key)
-        self._processes = [psutil.Process(child.pid) for child in (self._task_app, self._backend)]
-
-    def close(self) -> None:
-        """Stop both processes."""
-        self._client.close()
-        for process in (self._backend, self._task_app):
-            process.stop()
-
-    def run_job(self, rollouts: int) -> Cost:
-        """Run one job of about so many rollouts to its end and return what one of them costs."""
-        before = self._cpu_seconds()
-        job_id = self._client.submit(job_document(self._task_app_url, rollouts, self._concurrent))
-        while (status := self._client.status(job_id))["status"] in ("queued", "running"):
-            time.sleep(POLL_SECONDS)
-        if status["status"] != "succeeded" or status["progress"]["unknown"]:
-            raise SystemExit(f"The job did not go well: {status}")
-        after = self._cpu_seconds()
-        count = status["progress"]["rollouts_done"] - status["progress"]["recorded_reused"]
-        ended, began = (datetime.fromisoformat(status[name]) for name in ("finished_at", "started_at"))
-        cpu_ms = tuple(1000 * (b - a) / count for a, b in zip(before, after, strict=True))
-        return Cost(count, cpu_ms, count / (ended - began).total_seconds())
-
-    def _cpu_seconds(self) -> list[float]:
-        return [cpu_seconds(process) for process in self._processes]
-
-
-def start(name: str, module: str, env: dict[str, str], folder: Path, ready_seconds: float = 0.0) -> ManagedProcess:
-    """Start a server on a free port, as the walkthrough does."""
-    log = folder / f"{name}.log"
-    return start_process(name, module, ["--port", "0"], env=env, log_path=log, ready_seconds=ready_seconds)
+def run_job(stack: Stack, rollouts: int, concurrent: int) -> Cost:
+    """Run one job of about so many rollouts to its end and return what one of them costs."""
+    processes = [psutil.Process(pid) for pid in stack.pids]
+    before = [cpu_seconds(process) for process in processes]
+    status = stack.run_job(job_document(stack.task_app_url, rollouts, concurrent))
+    if status is None or status["status"] != "succeeded" or status["progress"]["unknown"]:
+        raise SystemExit(f"The job did not go well: {status}")
+    after = [cpu_seconds(process) for process in processes]
+    count = status["progress"]["rollouts_done"] - status["progress"]["recorded_reused"]
+    cpu_ms = tuple(1000 * (b - a) / count for a, b in zip(before, after, strict=True))
+    return Cost(count, cpu_ms, count / seconds_of(status))
 
 
 def job_document(task_app_url: str, rollouts: int, concurrent: int) -> dict[str, Any]:
@@ -199,16 +163,6 @@ def cpu_seconds(process: psutil.Process) -> float:
     """Return user and system time of one process so far."""
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def wait_for_port(process: ManagedProcess) -> int:
-    """Return the port that a server listens on, once it does."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.is_alive():
-        if port := listening_port(process.pid):
-            return port
-        time.sleep(0.05)
-    raise SystemExit(f"{process.name} did not start: {process.last_lines()}")
 
 
 # ---- the peer
@@ -244,10 +198,10 @@ def compare(rollouts: int, concurrent: int, jobs: int) -> tuple[list[Cost], Cost
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mipro-walk-overhead-")))
         os.environ["MIPRO_WALK_HOME"] = str(folder / "home")
         model_url = stack.enter_context(instant_model())
-        ours = Stack(folder, model_url, concurrent)
+        ours = Stack(folder, {"OPENAI_API_KEY": MODEL_KEY, "OPENAI_BASE_URL": model_url})
         stack.callback(ours.close)
-        ours.run_job(WARM_UP)
-        costs = sorted((ours.run_job(rollouts) for _ in range(jobs)), key=lambda cost: cost.total_ms)
+        run_job(ours, WARM_UP, concurrent)
+        costs = sorted((run_job(ours, rollouts, concurrent) for _ in range(jobs)), key=lambda cost: cost.total_ms)
         return costs, peer_cost(model_url, rollouts, peer_question(load_task_data(DataSource())))
 
 
