@@ -161,8 +161,8 @@ class ChatGateway:
             deadline_seconds: total time of a call: waiting, attempts and pauses. Default: 180, or the time of one
                 attempt if that is longer.
             max_retries: further attempts after a failure that may pass.
-            on_attempt: hears of each attempt, in a thread of its own, before the call returns; what it raises the
-                call raises.
+            on_attempt: hears of each attempt before the call returns, of several calls at the same time, in threads
+                of its own; what it raises the call raises.
             loop: the running loop that all calls are made on; default: the one of the first call.
             pacing: clock, sleep and chance.
 
@@ -182,7 +182,8 @@ class ChatGateway:
         if endpoint.wants_max_tokens:
             self._refused.add("max_completion_tokens")
         self._fatal: FatalCallError | None = None
-        self._recorder = ThreadPoolExecutor(1, thread_name_prefix="model-calls")
+        # Several, so that records which come together can become durable together.
+        self._recorder = ThreadPoolExecutor(max(1, max_concurrent), thread_name_prefix="model-calls")
         self._url = f"{endpoint.base_url}/chat/completions"
         self._client = _make_client(endpoint, max_concurrent)
 

@@ -1,18 +1,18 @@
-"""Reading and writing the ledger. Every write is one transaction, done before its result is used."""
+"""Reading and writing the ledger. Every write is durable before its result is used."""
 
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mipro_walk.ledger import schema
+from mipro_walk.ledger.commits import Commits
 from mipro_walk.types import Event, Usage
 
 TERMINAL = ("succeeded", "failed", "cancelled")
@@ -66,12 +66,12 @@ class Attempt:
 
 
 class Ledger:
-    """One open ledger. Safe to share between threads; writers wait for each other."""
+    """One open ledger. Safe to share between threads, whose writes share transactions (:mod:`.commits`)."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine: Engine = schema.open_engine(url)
-        self._write = threading.RLock()
+        self._commits = Commits(self._engine)
 
     def close(self) -> None:
         """Close every connection."""
@@ -90,7 +90,7 @@ class Ledger:
     ) -> Job:
         """Store a new queued job, or return the one that was stored with the same idempotency key."""
         now = utc_now()
-        with self._write, self._engine.begin() as connection:
+        with self._commits.alone() as connection:
             if idempotency_key:
                 found = connection.execute(
                     select(schema.jobs).where(schema.jobs.c.idempotency_key == idempotency_key)
@@ -140,7 +140,7 @@ class Ledger:
 
     def update_job(self, job_id: str, **values: Any) -> None:
         """Change columns of a job. ``updated_at`` always changes with them, even within a microsecond."""
-        with self._write, self._engine.begin() as connection:
+        with self._commits.alone() as connection:
             before = connection.execute(
                 select(schema.jobs.c.updated_at).where(schema.jobs.c.job_id == job_id)
             ).scalar_one()
@@ -169,21 +169,24 @@ class Ledger:
 
     def record(self, job_id: str, kind: str, identity: str, value: Mapping[str, Any]) -> None:
         """Write one recording. What is recorded once is never changed."""
-        table = schema.recordings
-        with self._write, self._engine.begin() as connection:
-            connection.execute(
-                insert(table).values(
-                    job_id=job_id, kind=kind, identity=identity, value=dict(value), recorded_at=utc_now()
-                )
-            )
+        self.record_all(job_id, kind, {identity: value})
+
+    def record_all(self, job_id: str, kind: str, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write recordings by identity: all of them, or none if one cannot be written."""
+        now = utc_now()
+        rows = [
+            {"job_id": job_id, "kind": kind, "identity": identity, "value": dict(value), "recorded_at": now}
+            for identity, value in values.items()
+        ]
+        if rows:
+            self._commits.write(lambda connection: connection.execute(insert(schema.recordings), rows))
 
     # ---- calls
 
     def add_call(self, job_id: str, call: Attempt) -> None:
         """Write one attempt at a model."""
         values = {name: getattr(call, name) for name in call.__slots__}
-        with self._write, self._engine.begin() as connection:
-            connection.execute(insert(schema.calls).values(job_id=job_id, **values))
+        self._commits.write(lambda connection: connection.execute(insert(schema.calls).values(job_id=job_id, **values)))
 
     def usage(self, job_id: str) -> dict[str, Usage]:
         """Return what a job has consumed so far, by role (policy, meta)."""
@@ -208,24 +211,7 @@ class Ledger:
 
     def add_event(self, job_id: str, event: Event, ordinal: int | None = None) -> bool:
         """Append an event with the next ``seq``; an ``ordinal`` that is there already is not stored again."""
-        table = schema.events
-        with self._write, self._engine.begin() as connection:
-            if ordinal is not None and self._has_ordinal(connection, job_id, ordinal):
-                return False
-            last = connection.execute(select(func.max(table.c.seq)).where(table.c.job_id == job_id)).scalar() or 0
-            connection.execute(
-                insert(table).values(
-                    job_id=job_id,
-                    seq=last + 1,
-                    ordinal=ordinal,
-                    type=event.type,
-                    message=event.message,
-                    level=event.level,
-                    data=dict(event.data),
-                    created_at=utc_now(),
-                )
-            )
-        return True
+        return bool(self._commits.write(lambda connection: self._append(connection, job_id, event, ordinal)))
 
     def events(self, job_id: str, since_seq: int = 0, limit: int = 200) -> list[dict[str, Any]]:
         """Return events after ``since_seq`` (exclusive), ascending."""
@@ -250,8 +236,27 @@ class Ledger:
             for row in rows
         ]
 
+    def _append(self, connection: Connection, job_id: str, event: Event, ordinal: int | None) -> bool:
+        table = schema.events
+        if ordinal is not None and self._has_ordinal(connection, job_id, ordinal):
+            return False
+        last = connection.execute(select(func.max(table.c.seq)).where(table.c.job_id == job_id)).scalar() or 0
+        connection.execute(
+            insert(table).values(
+                job_id=job_id,
+                seq=last + 1,
+                ordinal=ordinal,
+                type=event.type,
+                message=event.message,
+                level=event.level,
+                data=dict(event.data),
+                created_at=utc_now(),
+            )
+        )
+        return True
+
     @staticmethod
-    def _has_ordinal(connection: Any, job_id: str, ordinal: int) -> bool:
+    def _has_ordinal(connection: Connection, job_id: str, ordinal: int) -> bool:
         table = schema.events
         query = select(table.c.seq).where(table.c.job_id == job_id, table.c.ordinal == ordinal)
         return connection.execute(query).first() is not None
@@ -262,7 +267,7 @@ class Ledger:
         """Keep a task app key, sealed."""
         table = schema.environment_keys
         values = {"ciphertext_b64": ciphertext_b64, "updated_at": utc_now()}
-        with self._write, self._engine.begin() as connection:
+        with self._commits.alone() as connection:
             try:
                 with connection.begin_nested():
                     connection.execute(insert(table).values(name=name, **values))
