@@ -96,9 +96,10 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     sink = EventSink(ledger, job_id, context.see)
     for notice in world.notices():
         sink(Event("mipro.notice", notice))
-    evaluator = RecordedEvaluator(
-        ledger, job_id, context_hash, world.run_rollout, config.max_concurrent, context.on_outcome
-    )
+    # The gateway keeps to max_concurrent calls; more rollouts than that are open, so that a call waits at its door
+    # while other rollouts are on their way there or are being recorded.
+    rollouts = config.max_concurrent + config.max_concurrent // 2
+    evaluator = RecordedEvaluator(ledger, job_id, context_hash, world.run_rollout, rollouts, context.on_outcome)
     complete = RecordedCompletions(ledger, job_id, fingerprint(models["meta"]), world.complete)
     try:
         result = optimize(
