@@ -28,6 +28,7 @@ from mipro_walk.clients.chat import (
     Pacing,
     endpoint_for,
 )
+from mipro_walk.clients.limits import AdaptiveLimit
 from mipro_walk.errors import ConfigError, IncompleteError
 from tests.fakes.openai_server import FAULTS, Received, Scripted, ScriptedOpenAI, keyword_answer
 
@@ -187,7 +188,27 @@ def test_pauses_grow_have_jitter_and_a_bound() -> None:
     harness = Harness([], Scripted.error(500), max_retries=12, deadline_seconds=1e6)
     harness.fail()
     assert len(set(harness.clock.slept)) == 12
-    assert all(pause <= min(20.0, 0.5 * 2**i) for i, pause in enumerate(harness.clock.slept))
+    assert all(pause <= min(20.0, 0.15 * 3**i) for i, pause in enumerate(harness.clock.slept))
+    assert max(harness.clock.slept) > 10.0
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_outage_for_load_is_waited_out_beyond_the_retries(status: int) -> None:
+    harness = Harness([Scripted.error(status)] * 8, "fine", max_retries=2)
+    assert text(harness.complete()) == "fine"
+    assert all(pause <= 4.0 for pause in harness.clock.slept)
+
+
+def test_a_refusal_for_load_that_never_ends_is_given_up_within_a_minute() -> None:
+    harness = Harness([], Scripted.error(429))
+    assert harness.fail().status == 429
+    assert 40.0 < harness.clock.now < 60.0
+
+
+def test_where_no_retries_are_wanted_load_is_not_waited_out() -> None:
+    harness = Harness([], Scripted.error(429), max_retries=0)
+    assert harness.fail().status == 429
+    assert len(harness.server.requests) == 1
 
 
 def test_a_refused_connection_is_tried_again_and_then_named() -> None:
@@ -454,6 +475,30 @@ def test_load_halves_the_limit_once_per_burst_and_success_lets_it_grow(status: i
     low, after = harness.run(work)
     assert 2 <= low < 8
     assert low < after <= 8
+
+
+def test_what_an_outage_took_beyond_the_first_halving_comes_back_with_each_success() -> None:
+    clock = Clock()
+    limit = AdaptiveLimit(16, clock.pacing())
+    for moment in range(1, 6):
+        clock.now = moment
+        limit.pressed(started_at=moment)
+    lowest = limit.limit
+    limits = []
+    for _ in range(8):
+        limit.succeeded()
+        limits.append(limit.limit)
+    assert (lowest, limits) == (1, [2, 3, 4, 5, 6, 7, 8, 8])
+
+
+def test_pressure_after_a_success_is_a_new_signal() -> None:
+    clock = Clock()
+    limit = AdaptiveLimit(16, clock.pacing())
+    for moment in (1.0, 2.0):
+        clock.now = moment
+        limit.pressed(started_at=moment)
+        limit.succeeded()
+    assert limit.limit <= 5  # 16, halved, one more, halved, one more at most: not back at 8
 
 
 def test_an_ordinary_server_error_leaves_the_limit_alone() -> None:

@@ -65,7 +65,7 @@ def test_show_with_origins_says_where_each_value_comes_from(path: Path, monkeypa
     rows = dict(line.split("  # ") for line in lines)
     found = {left.strip(): source for left, source in rows.items()}
     assert found["prompt_learning.termination_config.budget = 123"] == "MIPRO_WALK_BUDGET"
-    assert found["prompt_learning.mipro.max_retries = 4"] == "default"
+    assert found["prompt_learning.mipro.max_retries = 6"] == "default"
     assert found["prompt_learning.mipro.online_pool = 40 seeds, 0 to 39"].startswith("file line ")
 
 

@@ -52,7 +52,11 @@ __all__ = [
 
 T = TypeVar("T")
 
-FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 20.0
+FIRST_BACKOFF_SECONDS, BACKOFF_FACTOR, LONGEST_BACKOFF_SECONDS = 0.15, 3.0, 20.0
+"""A single failed call mostly goes well at once; what fails again and again is given time."""
+LONGEST_LOAD_BACKOFF_SECONDS = 4.0
+LOAD_PATIENCE_SECONDS = 45.0
+"""So long a call is tried again while the endpoint answers that it has too much to do, whatever ``max_retries``."""
 CONNECT_SECONDS = 10.0
 IDLE_CONNECTION_SECONDS = 2.0
 """Servers drop idle connections after 5 s and more; giving them up earlier never loses a request to that."""
@@ -147,7 +151,7 @@ class ChatGateway:
         max_concurrent: int = 4,
         call_timeout_seconds: float = 60.0,
         deadline_seconds: float | None = None,
-        max_retries: int = 4,
+        max_retries: int = 6,
         on_attempt: OnAttempt = ignore_attempt,
         loop: asyncio.AbstractEventLoop | None = None,
         pacing: Pacing | None = None,
@@ -160,7 +164,7 @@ class ChatGateway:
             call_timeout_seconds: total time of one attempt, from connecting to the last byte.
             deadline_seconds: total time of a call: waiting, attempts and pauses. Default: 180, or the time of one
                 attempt if that is longer.
-            max_retries: further attempts after a failure that may pass.
+            max_retries: further attempts after a failure that may pass; refusals for load do not count for a while.
             on_attempt: hears of each attempt before the call returns, of several calls at the same time, in threads
                 of its own; what it raises the call raises.
             loop: the running loop that all calls are made on; default: the one of the first call.
@@ -346,17 +350,23 @@ class ChatGateway:
         """Return for how long to wait before the next attempt; ``None`` to give up now."""
         failure, asked = tried.failure, None
         assert failure is not None
-        if failure.status in LOADED_STATUSES and failure.retryable:
+        is_load = failure.status in LOADED_STATUSES and failure.retryable
+        if is_load:
             self._limit.pressed(tried.started_clock)
         if tried.reply is not None and failure.retryable:
             asked = retry_after_seconds(tried.reply.retry_after)
         if failure.status == 429 and asked:
             self._limit.pause(asked)
-        if not failure.retryable or retries >= self._max_retries:
+        if not failure.retryable or (retries >= self._max_retries and not (is_load and self._waits_for_load(call))):
             return None
-        longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0**retries)
+        cap = LONGEST_LOAD_BACKOFF_SECONDS if is_load else LONGEST_BACKOFF_SECONDS
+        longest = min(cap, FIRST_BACKOFF_SECONDS * BACKOFF_FACTOR ** min(retries, 10))
         pause = (asked or 0.0) + self._pacing.rng.uniform(0.0, longest)
         return pause if pause < self._remaining(call) else None
+
+    def _waits_for_load(self, call: _Call) -> bool:
+        """Whether a refusal for load is still waited out. Where no retries are wanted, it never is."""
+        return self._max_retries > 0 and self.deadline_seconds - self._remaining(call) < LOAD_PATIENCE_SECONDS
 
     async def _record(self, call: _Call, number: int, status: Literal["ok", "retry", "failed"], tried: _Tried) -> None:
         """Write the attempt down, off the loop: prices load slowly and a ledger writes to disk."""

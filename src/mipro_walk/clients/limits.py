@@ -32,12 +32,17 @@ class AdaptiveLimit:
     """A limit on concurrent calls that halves under pressure and grows by one after ten successes (AIMD).
 
     Calls that were under way when the limit last shrank do not shrink it again: one burst of refusals is one
-    signal. Lives in one event loop.
+    signal. Refusals without a success between them are one outage: what it took beyond the first halving comes back
+    with one place for each success. Lives in one event loop.
+
+    Source: slow start and congestion avoidance, RFC 5681. Differs: counts calls, not bytes.
     """
 
     def __init__(self, max_concurrent: int, pacing: Pacing) -> None:
         self._max = max(1, max_concurrent)
         self._limit = self._max
+        self._quick_until = 0
+        self._in_outage = False
         self._active = 0
         self._successes = 0
         self._shrunk_at = float("-inf")
@@ -74,7 +79,8 @@ class AdaptiveLimit:
     def succeeded(self) -> None:
         """Count one success."""
         self._successes += 1
-        if self._successes >= SUCCESSES_TO_GROW:
+        self._in_outage = False
+        if self._successes >= SUCCESSES_TO_GROW or self._limit < self._quick_until:
             self._successes = 0
             self._limit = min(self._max, self._limit + 1)
             self._admit()
@@ -83,6 +89,8 @@ class AdaptiveLimit:
         """Halve the limit because a call that started at ``started_at`` (clock) was refused for load."""
         self._successes = 0
         if started_at > self._shrunk_at:
+            if not self._in_outage:
+                self._quick_until, self._in_outage = self._limit // 2, True
             self._limit = max(1, self._limit // 2)
             self._shrunk_at = self._pacing.clock()
 

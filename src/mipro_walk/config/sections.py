@@ -188,7 +188,7 @@ class Mipro(_Section):
         json_schema_extra={"default": "2 (local), else 8"},
     )
     call_timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Longest wait for one model call.")
-    max_retries: int = Field(4, ge=0, le=20, description="Further tries of a failed call.")
+    max_retries: int = Field(6, ge=0, le=20, description="Further tries of a failed call.")
 
 
 class Termination(_Section):
