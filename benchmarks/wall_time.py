@@ -71,7 +71,7 @@ def show(pairs: list[tuple[Timed, Timed]], latency: float, concurrent: int) -> N
             table.add_row(
                 str(seed), name, *counts, *figures, run.finished.ended if accuracy is None else f"{accuracy:.1%}"
             )
-    console = Console()
+    console = Console(width=130)
     console.print(table)
     ratio, theirs = (median(p[i].finished.seconds / p[i].ideal(latency, concurrent) for p in pairs) for i in (0, 1))
     # By call, because the two never make exactly as many.
