@@ -66,7 +66,7 @@ def test_plain_never_holds_back_a_warning_or_a_phase() -> None:
 
 def test_plain_says_that_the_job_lives_after_five_silent_seconds() -> None:
     _, text = watch(ScriptedBackend([([PHASE], status()), *[([], status())] * 40, ([], DONE)]))
-    beats = [line for line in text.splitlines() if line.startswith("... Phase 2 of 3: search, iteration 4/10")]
+    beats = [line for line in text.splitlines() if line.startswith("... Phase 2 of 4: search, iteration 4/10")]
     assert len(beats) == 2  # twelve silent seconds
     assert "40/300 rollouts" in beats[0]
     assert "about 2:10 left" in beats[0]

@@ -54,7 +54,7 @@ def panel(width: int, encoding: str = "utf-8", found: dict[str, Any] | None = No
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_panel_says_phase_progress_best_trials_usage_and_time_left(width: int) -> None:
     text = "\n".join(panel(width))
-    for part in ("Phase 2 of 3: search, iteration 4/10", "40/300 rollouts, 2 unknown", "about 2:10 left"):
+    for part in ("Phase 2 of 4: search, iteration 4/10", "40/300 rollouts, 2 unknown", "about 2:10 left"):
         assert part in text
     assert "0.56 (n=24)" in text
     assert "0.50 (n=6)" in text

@@ -71,7 +71,7 @@ def test_no_rollout_is_ever_bought_twice():
 
 def test_test_rows_are_touched_once_for_baseline_and_winner_only_and_last():
     landscape = Landscape()
-    result = run(landscape, num_demos=3)
+    result = run(landscape, num_demos=3, ablation_size=0)
     splits = [r.split for r in landscape.history]
     first = splits.index("test")
     assert set(splits[first:]) == {"test"}

@@ -10,7 +10,7 @@ from typing import Any
 from mipro_walk.types import Event, Outcome
 
 MIN_PACE_ROLLOUTS = 5
-PHASES = {1: "bootstrap", 2: "search", 3: "test"}
+PHASES = {1: "bootstrap", 2: "search", 3: "test", 4: "ablation"}
 
 
 @dataclass

@@ -36,7 +36,9 @@ QUIET_EVENTS = frozenset(
     }
 )
 """Events for programs: their news stands in another event's line."""
-STEADY_EVENTS = frozenset({"mipro.trial.complete", "mipro.test.progress", "mipro.instruction.proposed"})
+STEADY_EVENTS = frozenset(
+    {"mipro.trial.complete", "mipro.test.progress", "mipro.ablation.progress", "mipro.instruction.proposed"}
+)
 """Events that may come many a second, as in a replay: plain shows the latest of them."""
 
 
@@ -311,11 +313,11 @@ def rollouts_in_words(progress: Mapping[str, Any]) -> str:
 
 
 def phase_in_words(status: Mapping[str, Any]) -> str:
-    """Return ``Phase 2 of 3: search, iteration 4/10``; empty before the first phase."""
+    """Return ``Phase 2 of 4: search, iteration 4/10``; empty before the first phase."""
     progress = status.get("progress") or {}
     if not progress.get("phase_number"):
         return ""
-    text = f"Phase {progress['phase_number']} of 3: {visible(progress.get('phase', ''))}"
+    text = f"Phase {progress['phase_number']} of 4: {visible(progress.get('phase', ''))}"
     if progress.get("phase") == "search":
         text += f", iteration {progress.get('iteration', 0)}/{progress.get('num_iterations', '?')}"
     return text

@@ -36,7 +36,7 @@ def _document(
     return {ROOT: root}
 
 
-def _pools(train: int, val: int, test: int) -> dict[str, Any]:
+def _pools(train: int, val: int, test: int, ablation: int = 40) -> dict[str, Any]:
     # Written out seed by seed: the published client does not know ranges here.
     return {
         "bootstrap_train_seeds": list(range(train)),
@@ -46,6 +46,7 @@ def _pools(train: int, val: int, test: int) -> dict[str, Any]:
         "test_pool": list(range(test)),
         "test_split": "test",
         "test_size": test,
+        "ablation_size": ablation,
     }
 
 
@@ -81,7 +82,7 @@ def _walkthrough(name: str, provider: str, model: str, key: str) -> Profile:
     policy, meta = _hosted(provider, model)
     return Profile(
         name,
-        f"All 77 intents with {model}, about 500 calls; needs {key}.",
+        f"All 77 intents with {model}, about 580 calls; needs {key}.",
         _document(policy, _search(10, 3, 4, 2) | meta | _pools(308, 154, 200), _limits(100, 1800), {}),
         key,
     )
@@ -95,7 +96,7 @@ def _quick_local() -> Profile:
     policy, meta = _hosted("local", "smollm2-135m-instruct", "structured")
     return Profile(
         "quick-local",
-        "Ten intents with a small model on this machine, about 360 calls; needs no key and no network.",
+        "Ten intents with a small model on this machine, about 440 calls; needs no key and no network.",
         _document(
             policy,
             _search(10, 3, 4, 10) | meta | {"max_concurrent": 2} | _pools(70, 40, 130),
@@ -109,8 +110,8 @@ def _production() -> Profile:
     policy, meta = _hosted("openai", "gpt-4o-mini")
     return Profile(
         "production",
-        "A thorough search over all 77 intents, about 2,000 calls; needs OPENAI_API_KEY.",
-        _document(policy, _search(50, 10, 10, 4) | meta | _pools(500, 308, 500), _limits(1000, 7200), {}),
+        "A thorough search over all 77 intents, about 2,200 calls; needs OPENAI_API_KEY.",
+        _document(policy, _search(50, 10, 10, 4) | meta | _pools(500, 308, 500, 100), _limits(1000, 7200), {}),
         "OPENAI_API_KEY",
     )
 

@@ -177,6 +177,12 @@ class Mipro(_Section):
     test_size: int = Field(
         100, ge=0, le=100_000, description="Rows of the final test, paid beside the budget; 0 leaves it out."
     )
+    ablation_size: int = Field(
+        40,
+        ge=0,
+        le=100_000,
+        description="Test rows on which instruction and demonstrations are tried apart, beside the budget; 0: none.",
+    )
     max_unknown_fraction: float = Field(
         0.25, ge=0, le=1, description="A trial with a larger share of failed calls does not count."
     )

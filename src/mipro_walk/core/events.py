@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.pooling import Estimate, Key
 from mipro_walk.core.result import TrialRecord
@@ -25,7 +26,7 @@ def job_started(plan: Plan, num_iterations: int) -> Event:
     text = (
         f"Plan: {plan.bootstrap} rollouts to bootstrap, {plan.baseline} for the baseline, {plan.search} to search and "
         f"{plan.finalists} for finalists ({sizes} candidates, {num_iterations} iterations): at most {plan.budget}; "
-        f"then {2 * plan.test_rows} for the final test"
+        f"then {2 * plan.test_rows} for the final test and {2 * plan.ablation_rows} for the ablation"
     )
     data = {"num_iterations": num_iterations, "num_trials_per_iteration": 1, "plan": plan.as_dict()}
     return Event("mipro.job.started", text, data)
@@ -224,6 +225,25 @@ def test_completed(comparison: PairedComparison, test_seeds: list[int]) -> list[
             },
         ),
     ]
+
+
+def ablation_progress(done: int, total: int) -> Event:
+    """Report how far the ablation is."""
+    return Event("mipro.ablation.progress", f"  Ablation: {done}/{total} rollouts", {"done": done, "total": total})
+
+
+def ablation_completed(ablation: Ablation) -> Event:
+    """Report the four scores on their common rows."""
+    scores = {cell.name: cell.comparison.candidate for cell in ablation.cells}
+    shown = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
+    text = f"Ablation on {ablation.n} test rows: {shown}" if ablation.n else "Ablation: no row has four known answers"
+    data = {"scores": scores if ablation.n else {}, "n": ablation.n, "excluded": ablation.excluded}
+    return Event("mipro.ablation.completed", text, data)
+
+
+def ablation_skipped(reason: str) -> Event:
+    """Say why there is no ablation."""
+    return Event("mipro.ablation.skipped", f"Ablation left out: {reason}", {"reason": reason})
 
 
 def _demo_set(demo_set: DemoSet) -> dict[str, Any]:

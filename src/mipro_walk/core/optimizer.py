@@ -1,4 +1,4 @@
-"""The optimizer's loop: bootstrap, search, final test. ``run.py`` holds its steps, ``race.py`` those of the search.
+"""The loop: bootstrap, search, final test, ablation. ``run.py`` holds its steps, ``race.py`` those of the search.
 
 Source: MIPRO, Opsahl-Ong et al. 2024, arXiv:2406.11695. Differs: one module, so one instruction and one demo set
 for each candidate; candidates are compared on common rows; a repeated suggestion buys more rows; errors are not
@@ -55,6 +55,7 @@ def optimize(
     finalists = race.finalists()
     winner_key = finalists[0].key if finalists else BASELINE
     test = None if reason == evaluation.CANCELLED else run.final_test(race.space, winner_key)
+    ablation = run.ablation(race.space, winner_key, test)
     return OptimizationResult(
         plan,
         race.space,
@@ -68,6 +69,7 @@ def optimize(
         run.refused,
         run.evidence,
         report,
+        ablation,
     )
 
 

@@ -25,6 +25,7 @@ class Plan:
         finalists: rollouts of the last rung.
         rungs: the rounds of the race.
         test_rows: test rows that the baseline and the winner answer each.
+        ablation_rows: of these, the first ones that two further prompts answer each, to take the winner apart.
     """
 
     budget: int
@@ -36,6 +37,7 @@ class Plan:
     finalists: int
     rungs: tuple[Rung, ...]
     test_rows: int
+    ablation_rows: int
 
     @property
     def confirmation_rows(self) -> int:
@@ -44,8 +46,8 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Most rollouts of the whole run, the final test included."""
-        return self.budget + 2 * self.test_rows
+        """Most rollouts of the whole run, the final test and the ablation included."""
+        return self.budget + 2 * self.test_rows + 2 * self.ablation_rows
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain data."""
@@ -85,4 +87,5 @@ def make_plan(settings: OptimizerSettings, task: Task) -> Plan:
         finalists=rollouts - search,
         rungs=rungs,
         test_rows=min(settings.test_size, len(task.test)),
+        ablation_rows=min(settings.ablation_size, settings.test_size, len(task.test)),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.bootstrap import Evidence
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.scoreboard import Entry, Scoreboard
@@ -78,6 +79,7 @@ class OptimizationResult:
     """Everything a run found. ``recommended`` is the baseline unless the winner is proven better.
 
     ``finalists`` are in their final order, the winner first. ``data`` says which rows were used and which dropped.
+    ``ablation`` is ``None`` if the settings leave it out.
     """
 
     plan: Plan
@@ -92,6 +94,7 @@ class OptimizationResult:
     refused: Counter[str]
     evidence: Evidence
     data: SplitReport
+    ablation: Ablation | None = None
 
     @property
     def baseline(self) -> Candidate:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mipro_walk.core import events
+from mipro_walk.core.ablation import NO_TEST, NO_WINNER, Ablation, ablate, untested
 from mipro_walk.core.bootstrap import Evidence, bootstrap_rows, build_demo_sets
 from mipro_walk.core.evaluation import Emit, Evaluator, Stops
 from mipro_walk.core.leaks import LeakGuard
@@ -16,10 +17,12 @@ from mipro_walk.core.result import TestResult
 from mipro_walk.core.search_space import BASELINE, Instruction, SearchSpace
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.core.statistics import compare_paired
-from mipro_walk.types import Candidate, Outcome, Rollout, Task
+from mipro_walk.types import Candidate, Event, Outcome, Rollout, Task
 
 CHUNK = 64
 """Rollouts handed out at once: enough to keep many connections busy, few enough to stop soon."""
+Progress = Callable[[int, int], Event]
+"""Says how many rollouts are done, of how many."""
 MAX_REASKS = 2
 """How often a round asks again for instructions that were refused."""
 
@@ -126,14 +129,38 @@ class Run:
             self.emit(event)
         return TestResult(tuple(seeds), tuple(baseline), tuple(winner), comparison)
 
-    def _test(self, candidates: Sequence[Candidate], seeds: Sequence[int]) -> list[list[Outcome]]:
+    def ablation(self, space: SearchSpace, winner_key: tuple[int, int], test: TestResult | None) -> Ablation | None:
+        """Take the winner apart on the first test rows. Paid beside the budget; where it is left out, that is said."""
+        rows = self.plan.ablation_rows
+        if not rows:
+            return None
+        if test is None or winner_key == BASELINE:
+            return self._no_ablation(NO_TEST if test is None else NO_WINNER)
+        baseline, winner = space.candidate(BASELINE), space.candidate(winner_key)
+        tested = {baseline: test.baseline[:rows], winner: test.winner[:rows]}
+        new = untested(tested, baseline, winner)
+        if new and (reason := self.ask_outside()):
+            return self._no_ablation(reason)
+        self.emit(events.phase(4, "Ablation: instruction and demonstrations apart"))
+        asked = self._test(new, test.seeds[:rows], events.ablation_progress)
+        found = ablate(tested | dict(zip(new, asked, strict=True)), baseline, winner, new)
+        self.emit(events.ablation_completed(found))
+        return found
+
+    def _no_ablation(self, reason: str) -> Ablation:
+        self.emit(events.ablation_skipped(reason))
+        return Ablation(skipped=reason)
+
+    def _test(
+        self, candidates: Sequence[Candidate], seeds: Sequence[int], progress: Progress = events.test_progress
+    ) -> list[list[Outcome]]:
         """Return the outcomes of each candidate, in the order of ``seeds``. The same candidate is asked once."""
         distinct = list(dict.fromkeys(candidates))
         rollouts = [Rollout(candidate, "test", seed) for candidate in distinct for seed in seeds]
         outcomes: list[Outcome] = []
         for start in range(0, len(rollouts), CHUNK):
             outcomes += self.evaluator.evaluate(rollouts[start : start + CHUNK])
-            self.emit(events.test_progress(len(outcomes), len(rollouts)))
+            self.emit(progress(len(outcomes), len(rollouts)))
         answered = {c: outcomes[i * len(seeds) : (i + 1) * len(seeds)] for i, c in enumerate(distinct)}
         return [answered[candidate] for candidate in candidates]
 

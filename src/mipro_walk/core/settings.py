@@ -22,6 +22,7 @@ class OptimizerSettings:
         num_demo_sets: demonstration sets to choose between, the empty one included.
         budget: most rollouts of bootstrap and search together; the final test is not in it.
         test_size: rows of the final test, for the baseline and for the winner; 0 leaves it out.
+        ablation_size: test rows on which the winner is taken apart, at most ``test_size``; 0 leaves it out.
         minibatch_size: rows of a trial of the first rung; 0 lets the plan choose.
         max_time_seconds: wall time of bootstrap and search.
         target_score: the search stops when a finalist-sized estimate reaches it (0..1).
@@ -41,6 +42,7 @@ class OptimizerSettings:
     optimize_demos: bool = True
     budget: int = 100
     test_size: int = 100
+    ablation_size: int = 40
     minibatch_size: int = 0
     max_time_seconds: float = 1800.0
     target_score: float = 0.95

@@ -69,6 +69,7 @@ def estimate(config: RunConfig, task: Task, plan: Plan) -> Estimate:
         ("Search", plan.search),
         ("Finalists", plan.finalists),
         ("Final test", 2 * plan.test_rows),
+        ("Ablation", 2 * plan.ablation_rows),
     )
     rollouts = sum(count for _, count in phases)
     settings = config.settings

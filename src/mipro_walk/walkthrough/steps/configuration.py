@@ -110,6 +110,7 @@ def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Estimate) -
         "Search": f"{config.settings.num_iterations} trials, the first ones of {plan.minibatch} val rows",
         "Finalists": f"best {plan.rungs[-1].members}, brought to the same val rows",
         "Final test": f"baseline and winner, {plan.test_rows} unseen test rows each",
+        "Ablation": f"instruction and demonstrations apart, {plan.ablation_rows} of these rows each",
     }
     ctx.ui.say("")
     ctx.ui.say("What a run of this will take, at most:")
