@@ -19,6 +19,7 @@ import mipro_walk
 PROJECT = Path(__file__).parent.parent
 OURS = "mipro_walk"
 LEAVES = ("types", "errors", "version")
+OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
 IN_PROCESS = f"{OURS}.cli.optimize_command"
 """The one command that runs a job without servers, so it puts the backend's parts together itself."""
 SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy")
@@ -130,10 +131,10 @@ def test_the_core_imports_only_itself_types_and_errors():
     assert not outside(CORE, ("types", "errors"))
 
 
-def test_the_core_needs_no_package_but_numpy_and_the_sampler_optuna():
+def test_the_core_needs_no_package_but_numpy_and_sampler_and_importance_optuna():
     for module in CORE:
         allowed = {*sys.stdlib_module_names, OURS, "numpy"} - set(WORLDLY)
-        allowed |= {"optuna"} if module.name == f"{OURS}.core.sampler" else set()
+        allowed |= {"optuna"} if module.name in OPTUNA_USERS else set()
         strangers = [f"{module.name}:{i.line} {i.path}" for i in module.imports if i.path.split(".")[0] not in allowed]
         assert not strangers
 
@@ -143,10 +144,9 @@ def test_the_core_opens_prints_and_asks_nothing():
     assert not [call for call in calls if call[1] in ("open", "print", "input", "breakpoint", "__import__")]
 
 
-def test_optuna_is_imported_by_the_sampler_alone():
-    assert {m.name for m in EVERYTHING if any(i.path.split(".")[0] == "optuna" for i in m.imports)} == {
-        f"{OURS}.core.sampler"
-    }
+def test_optuna_is_imported_only_where_candidates_are_chosen_and_axes_are_weighed():
+    users = {m.name for m in EVERYTHING if any(i.path.split(".")[0] == "optuna" for i in m.imports)}
+    assert users == OPTUNA_USERS
 
 
 def test_task_apps_import_nothing_of_the_project():
@@ -261,6 +261,11 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_the_command_line_starts_without_the_slow_packages():
     assert not loaded_by("import mipro_walk.cli.main") & set(SLOW)
+
+
+def test_results_are_shown_without_the_slow_packages():
+    shown = "import mipro_walk.cli.results_command, mipro_walk.cli.results_screen, mipro_walk.walkthrough.steps.results"
+    assert not loaded_by(shown) & set(SLOW)
 
 
 def test_the_library_is_imported_without_the_slow_packages():

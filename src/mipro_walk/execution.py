@@ -29,7 +29,8 @@ from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, Re
 from mipro_walk.ledger.replay import OnOutcome
 from mipro_walk.ledger.store import Job, usage_as_dict
 from mipro_walk.results.closing import closing_events
-from mipro_walk.results.documents import JOB_METADATA, build_documents, build_metadata
+from mipro_walk.results.documents import build_documents, build_metadata
+from mipro_walk.results.names import JOB_METADATA
 from mipro_walk.types import Event, Outcome, Rollout, Task, Usage, fingerprint
 from mipro_walk.version import VERSION
 
@@ -82,7 +83,7 @@ class JobContext:
 
 
 def execute(context: JobContext, world: World) -> dict[str, Any]:
-    """Run the job to its end and return the four documents by file name.
+    """Run the job to its end and return the result documents by file name.
 
     Raises:
         IncompleteError: paused or too many failures; run again to go on.

@@ -11,6 +11,7 @@ from mipro_walk.backend.in_process import load_data, run_in_process
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.config import parse_config
 from mipro_walk.errors import ConfigError
+from mipro_walk.results import DOCUMENT_NAMES, JOB_METADATA
 from mipro_walk.results.files import encode
 from tests.backend.conftest import Stage, scripted_answer, wait_for
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI
@@ -50,7 +51,7 @@ def test_backend_and_in_process_measure_the_same(stage, tmp_path):
     by_http = client.results(job_id)
     config = parse_config(stage.document(), origin="test")
     _, in_process = run_in_process(settings_for(tmp_path / "other", stage.model), config, load_data(), lambda _: None)
-    for name in ("best_prompt.json", "score_history.json", "selected_demos.json"):
+    for name in set(DOCUMENT_NAMES) - {JOB_METADATA}:
         assert encode(in_process[name]) == encode(by_http[name]), name
 
 

@@ -178,7 +178,7 @@ class FakeClock:
 
 
 def documents(verdict: str | None = "better", *, demos: int = 3, query: str = "Where is my card?") -> dict[str, Any]:
-    """Return the four documents of a finished job."""
+    """Return the documents of a finished job."""
     numbers = {"better": (0.12, 0.55, 0.32, 0.53, 0.0001), "worse": (0.55, 0.35, -0.33, -0.06, 0.004)}
     base, won, low, high, p = numbers.get(str(verdict), (0.40, 0.44, -0.06, 0.14, 0.42))
     test = verdict and {
@@ -249,6 +249,7 @@ def documents(verdict: str | None = "better", *, demos: int = 3, query: str = "W
             "builder": "label-covering",
             "demonstrations": [{"seed": i, **demo} for i, demo in enumerate(shown)],
         },
+        "explanations.json": explanations(verdict, query=query),
         "job_metadata.json": {
             "schema_version": 1,
             "kind": "mipro_walk.job_metadata",
@@ -262,4 +263,60 @@ def documents(verdict: str | None = "better", *, demos: int = 3, query: str = "W
             "models": {"policy": model, "meta": {"provider": "local", "model": "smollm2-135m-instruct"}},
             "data": {"source": "sample (shipped with mipro-walk)", "dataset_hash": "ab", "rows": {"test": 100}},
         },
+    }
+
+
+def explanations(verdict: str | None = "better", *, query: str = "Where is my card?") -> dict[str, Any]:
+    """Return the explanations of a job whose test had 100 rows, or of one without a test."""
+    names = ("card_arrival", "card_linking", "pin_blocked", "balance_not_updated_after_cheque_or_cash_deposit")
+    scores = {"baseline": 0.12, "instruction only": 0.2, "demonstrations only": 0.5, "both": 0.55}
+    prompts = [
+        {
+            "prompt": name,
+            "score": score,
+            "n": 40,
+            "difference": score - 0.12,
+            "low": score - 0.27,
+            "high": score + 0.03,
+            "verdict": "better" if score > 0.27 else "no significant gain",
+            "reused": name in ("baseline", "both"),
+        }
+        for name, score in scores.items()
+    ]
+    changes = ((0, 11, "better"), (2, 4, "no significant gain"), (3, 3, "no significant gain"), (9, 2, "worse"))
+    labels = [
+        {"label": name, "n": 13, "baseline_right": b, "winner_right": w, "change": w - b, "verdict": v}
+        for name, (b, w, v) in zip(names, changes, strict=True)
+    ]
+    fixed = [
+        {"seed": i, "query": f"{query} {i}", "label": names[0], "baseline": names[1], "winner": names[0]}
+        for i in range(13)
+    ]
+    broken = [{"seed": 50, "query": query, "label": names[3], "baseline": names[3], "winner": None}]
+    confusions = {
+        "baseline": [{"expected": names[0], "answered": names[1], "times": 11}],
+        "winner": [
+            {"expected": names[3], "answered": None, "times": 7},
+            {"expected": names[0], "answered": names[1], "times": 2},
+        ],
+    }
+    skipped = {"split": "test", "n": 0, "excluded": 0, "skipped": "there was no final test", "prompts": []}
+    return {
+        "schema_version": 1,
+        "kind": "mipro_walk.explanations",
+        "task": "banking77_intent_classification",
+        "ablation": {**skipped, "n": 40, "excluded": 1, "skipped": None, "prompts": prompts} if verdict else skipped,
+        "importance": {
+            "method": "PED-ANOVA",
+            "candidates": 24,
+            "instruction": 0.1,
+            "demo_set": 0.9,
+            "p_values": {"instruction": 0.4, "demo_set": 0.01},
+            "reason": None,
+        },
+        "test": {"split": "test", "n": 98, "unknown": 2} if verdict else None,
+        "labels": labels if verdict else None,
+        "fixed": fixed if verdict else [],
+        "broken": broken if verdict else [],
+        "confusions": confusions if verdict else None,
     }

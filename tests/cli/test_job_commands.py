@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from mipro_walk.cli import job_session, jobs_command, results_command, train_command
 from mipro_walk.errors import ConfigError, ScoreBelowThresholdError
 from mipro_walk.ledger import Ledger
-from mipro_walk.results import write_documents
+from mipro_walk.results import DOCUMENT_NAMES, write_documents
 from tests.cli.scripted_backend import JOB_ID, ScriptedBackend, documents, event, status
 
 CONFIG = """
@@ -139,7 +139,7 @@ def test_results_without_a_work_folder_are_the_last_finished_jobs(
 def test_results_json_holds_every_document(backend: ScriptedBackend, tmp_path: Path) -> None:
     found = json.loads(invoke("results", JOB_ID, "--json").stdout)
     assert (found["verdict"], found["job_id"]) == ("better", JOB_ID)
-    assert sorted(found["documents"]) == sorted(results_command.FILE_NAMES)
+    assert sorted(found["documents"]) == sorted(DOCUMENT_NAMES)
 
 
 def test_results_that_were_changed_are_shown_with_a_warning(backend: ScriptedBackend, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_an_unknown_answer_leaves_its_row_out_of_all_four_scores():
 
 
 def test_no_row_known_to_all_four_is_no_score():
-    answers = dict.fromkeys(cell_candidates(BASELINE, WINNER).values(), [RIGHT])
+    answers = {candidate: [RIGHT] for candidate in cell_candidates(BASELINE, WINNER).values()}
     found = ablate({**answers, BASELINE: [UNKNOWN]}, BASELINE, WINNER, new=())
     assert (found.n, found.excluded) == (0, 1)
 

@@ -12,6 +12,7 @@ import pytest
 
 from mipro_walk.config import RunConfig, parse_config
 from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError, ScoreBelowThresholdError
+from mipro_walk.results import DOCUMENT_NAMES
 from mipro_walk.walkthrough.submit_job import (
     last_unfinished,
     paid_models,
@@ -48,7 +49,7 @@ def test_a_job_that_succeeds_leaves_its_files_with_their_checksums(tmp_path: Pat
     assert done.job_id == JOB_ID
     assert [path.name for path in done.files][-1] == "job_metadata.json"
     metadata = json.loads((folder / "job_metadata.json").read_bytes())
-    for name in ("best_prompt.json", "score_history.json", "selected_demos.json"):
+    for name in set(DOCUMENT_NAMES) - {"job_metadata.json"}:
         assert metadata["files"][name] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert not list(folder.glob(".*"))
@@ -69,7 +70,7 @@ def test_the_json_object_says_verdict_scores_and_files(tmp_path: Path) -> None:
     assert done["schema_version"] == 1
     assert (done["job_id"], done["status"], done["verdict"]) == (JOB_ID, "succeeded", "better")
     assert done["scores"]["test"]["n"] == 100
-    assert len(done["files"]) == 4
+    assert len(done["files"]) == len(DOCUMENT_NAMES)
 
 
 @pytest.mark.parametrize(("verdict", "score"), [("better", 0.55), ("worse", 0.55), (None, 0.62)])

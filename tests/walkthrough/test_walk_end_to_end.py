@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from mipro_walk.results import DOCUMENT_NAMES
 from tests.cli.terminal import Terminal, clean_environment
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI, keyword_answer
 
 KEY = "sk-canary-0123456789abcdef0123456789abcdef"
-RESULT_FILES = {"best_prompt.json", "score_history.json", "job_metadata.json", "selected_demos.json"}
+RESULT_FILES = set(DOCUMENT_NAMES)
 PROMPT = "quit   ›"
 
 

@@ -14,8 +14,8 @@ from mipro_walk.cli.console import stderr_console, stdout_console
 from mipro_walk.cli.job_session import complete_job_id, open_backend
 from mipro_walk.cli.train_command import AsJson, Backend, print_json
 from mipro_walk.errors import ConfigError, PrerequisiteError
+from mipro_walk.results import DOCUMENT_NAMES
 
-FILE_NAMES = ("best_prompt.json", "score_history.json", "selected_demos.json", "job_metadata.json")
 JOB_ID = re.compile(r"pl_[0-9A-Za-z_-]{1,80}")
 MAX_BYTES = 50_000_000
 
@@ -55,7 +55,7 @@ def read_documents(folder: Path) -> dict[str, Any]:
         ConfigError: it is missing, or a file is not one of ours.
         PrerequisiteError: a file cannot be read.
     """
-    found = {name: _read(folder / name) for name in FILE_NAMES if (folder / name).exists()}
+    found = {name: _read(folder / name) for name in DOCUMENT_NAMES if (folder / name).exists()}
     if "best_prompt.json" not in found:
         raise ConfigError(f"There is no best_prompt.json in {folder}.", "Run `mipro-walk train`, or name a job id.")
     return found
@@ -64,7 +64,7 @@ def read_documents(folder: Path) -> dict[str, Any]:
 def _find(target: str | None, backend: str | None) -> tuple[dict[str, Any], Path | None]:
     if target is not None and not JOB_ID.fullmatch(target):
         path = Path(target).expanduser().absolute()
-        given = path.parent if path.name in FILE_NAMES else path
+        given = path.parent if path.name in DOCUMENT_NAMES else path
         return read_documents(given), given
     if target is None and backend is None:
         from mipro_walk.paths import Workdir
@@ -111,6 +111,6 @@ def _damaged(documents: dict[str, Any], folder: Path | None) -> list[str]:
     warnings = []
     for name, expected in checksums.items():
         path = folder / name
-        if name in FILE_NAMES and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        if name in DOCUMENT_NAMES and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
             warnings.append(f"{path} was changed after it was written.")
     return warnings

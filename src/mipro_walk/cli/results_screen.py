@@ -1,6 +1,6 @@
 """The results of a job on the screen, in the order in which people ask.
 
-Is it better? What should I use? What does it say? How did the search go? What did it cost? What now?
+Is it better? What should I use? What does it say? How did the search go? Why? What did it cost? What now?
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from rich.text import Text
 
 from mipro_walk.cli.charts import MAX_WIDTH, progress_chart
 from mipro_walk.cli.console import activation_hint
+from mipro_walk.cli.explanations_screen import render_explanations
 from mipro_walk.cli.live_displays import NARROW, cost_in_words, duration, is_ascii_only
+from mipro_walk.cli.screen_parts import heading, points
 from mipro_walk.cli.visible import foreign, one_line, visible
-from mipro_walk.results import BEST_PROMPT, JOB_METADATA, SCORE_HISTORY
+from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, SCORE_HISTORY
 
 MAX_DEMONSTRATIONS = 12
 QUERY_WIDTH = 200
@@ -33,8 +35,8 @@ def render(documents: Documents, console: Console, *, folder: Path | None = None
     """Print the results.
 
     Args:
-        documents: the result documents by file name; without ``score_history.json`` or ``job_metadata.json`` the
-            parts that need them are left out.
+        documents: the result documents by file name; without ``score_history.json``, ``explanations.json`` or
+            ``job_metadata.json`` the parts that need them are left out.
         folder: where the files lie, for the commands of the last part.
     """
     best = documents[BEST_PROMPT]
@@ -45,6 +47,8 @@ def render(documents: Documents, console: Console, *, folder: Path | None = None
     _demonstrations(best["demonstrations"], console)
     if history:
         _progression(history, console)
+    if explanations := documents.get(EXPLANATIONS):
+        render_explanations(explanations, console)
     if metadata:
         _cost(history or {}, metadata, console)
     _next_steps(best, metadata or {}, folder, console)
@@ -64,12 +68,6 @@ def verdict_in_words(best: Mapping[str, Any], *, is_ascii: bool = False) -> str:
         f"{_p_value(score['p_value'])}"
     )
     return f"{_headline(score)}: {change}."
-
-
-def points(difference: float) -> str:
-    """Return a difference of scores in points with its sign: 0.43 is ``+43``."""
-    value = round(difference * 100)
-    return f"{value:+d}" if value else "0"
 
 
 def _headline(score: Mapping[str, Any]) -> str:
@@ -144,13 +142,13 @@ def _instruction(best: Mapping[str, Any], console: Console) -> None:
         source = (best.get("winner") or {}).get("instruction_source", "unknown")
     else:
         source = "baseline"
-    _heading(f"Instruction (source: {visible(source, console.encoding)})", console)
+    heading(f"Instruction (source: {visible(source, console.encoding)})", console)
     text = foreign(best["instruction"]["content"], console, keep_newlines=True)
     console.print(Padding(text, (0, 0, 0, 2)))
 
 
 def _demonstrations(demos: Sequence[Mapping[str, Any]], console: Console) -> None:
-    _heading(f"Demonstrations ({len(demos)})", console)
+    heading(f"Demonstrations ({len(demos)})", console)
     if not demos:
         console.print(Text("  none: the instruction stands alone"))
         return
@@ -178,13 +176,13 @@ def _short(text: object, console: Console) -> str:
 def _progression(history: Mapping[str, Any], console: Console) -> None:
     if not history.get("iterations"):
         return
-    _heading("Progression of the search", console)
+    heading("Progression of the search", console)
     for line in progress_chart(history, width=min(console.width, MAX_WIDTH), is_ascii=is_ascii_only(console)):
         console.print(line, highlight=False)
 
 
 def _cost(history: Mapping[str, Any], metadata: Mapping[str, Any], console: Console) -> None:
-    _heading("What it took", console)
+    heading("What it took", console)
     progress, usage = metadata.get("progress") or {}, metadata.get("usage") or {}
     data, models = metadata.get("data") or {}, metadata.get("models") or {}
     plan = history.get("plan") or metadata.get("plan") or {}
@@ -225,7 +223,7 @@ def _model(models: Mapping[str, Any], console: Console) -> str:
 
 
 def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Path | None, console: Console) -> None:
-    _heading("What next", console)
+    heading("What next", console)
     lines: list[tuple[str, list[str]]] = []
     if hint := activation_hint():
         lines.append(("Make the command known to your shell:", [hint]))
@@ -290,8 +288,3 @@ def usage_in_python(best: Mapping[str, Any], path: Path) -> list[str]:
         "answer = client.chat.completions.create(model=best['model']['model'], messages=messages)",
         "print(answer.choices[0].message.content)",
     ]
-
-
-def _heading(text: str, console: Console) -> None:
-    console.print()
-    console.print(Text(text, style="bold"))

@@ -1,12 +1,21 @@
-"""The four result documents: views over a finished run, and how they are written."""
+"""The result documents: views over a finished run (``documents.py``), and how they are written."""
 
-from mipro_walk.results.documents import (
+from mipro_walk.results.files import write_documents
+from mipro_walk.results.names import (
     BEST_PROMPT,
+    DOCUMENT_NAMES,
+    EXPLANATIONS,
     JOB_METADATA,
     SCORE_HISTORY,
     SELECTED_DEMOS,
-    build_documents,
 )
-from mipro_walk.results.files import write_documents
 
-__all__ = ["BEST_PROMPT", "JOB_METADATA", "SCORE_HISTORY", "SELECTED_DEMOS", "build_documents", "write_documents"]
+__all__ = [
+    "BEST_PROMPT",
+    "DOCUMENT_NAMES",
+    "EXPLANATIONS",
+    "JOB_METADATA",
+    "SCORE_HISTORY",
+    "SELECTED_DEMOS",
+    "write_documents",
+]

@@ -1,4 +1,4 @@
-"""``best_prompt.json``, ``score_history.json``, ``selected_demos.json``: a finished run as plain data.
+"""``best_prompt.json``, ``score_history.json``, ``selected_demos.json``, ``explanations.json``: a run as plain data.
 
 They hold nothing that depends on the clock, on money or on the job's id: the same run gives the same bytes,
 interrupted or not. What does depend on them is in ``job_metadata.json``. Shapes: ``docs/results.md``.
@@ -14,19 +14,17 @@ from mipro_walk.core.scoreboard import common_scores
 from mipro_walk.core.search_space import BASELINE
 from mipro_walk.core.statistics import detectable_difference, rows_needed
 from mipro_walk.prompting import candidate_messages
+from mipro_walk.results.explanations import explain
+from mipro_walk.results.names import BEST_PROMPT, EXPLANATIONS, SCORE_HISTORY, SELECTED_DEMOS
 from mipro_walk.types import Candidate, Task
 
 SCHEMA_VERSION = 1
-BEST_PROMPT = "best_prompt.json"
-SCORE_HISTORY = "score_history.json"
-JOB_METADATA = "job_metadata.json"
-SELECTED_DEMOS = "selected_demos.json"
 
 Document = dict[str, Any]
 
 
 def build_documents(task: Task, result: OptimizationResult, model: Mapping[str, Any]) -> dict[str, Document]:
-    """Return the three documents that follow from the run alone, by file name.
+    """Return the documents that follow from the run alone, by file name.
 
     ``model`` describes the policy model: provider, model, temperature, max_completion_tokens, output_mode.
     """
@@ -34,6 +32,7 @@ def build_documents(task: Task, result: OptimizationResult, model: Mapping[str, 
         BEST_PROMPT: _best_prompt(task, result, model),
         SCORE_HISTORY: _score_history(result),
         SELECTED_DEMOS: _selected_demos(result),
+        EXPLANATIONS: {**_header("explanations"), "task": task.name, **explain(task, result)},
     }
 
 

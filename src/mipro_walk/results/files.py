@@ -10,7 +10,7 @@ from typing import Any
 
 from mipro_walk.errors import PrerequisiteError
 from mipro_walk.paths import write_private
-from mipro_walk.results.documents import JOB_METADATA
+from mipro_walk.results.names import JOB_METADATA
 
 
 def write_documents(folder: Path, documents: Mapping[str, Mapping[str, Any]]) -> list[Path]:

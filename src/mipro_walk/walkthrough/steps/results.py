@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from mipro_walk.errors import ConfigError
+from mipro_walk.results import DOCUMENT_NAMES
 from mipro_walk.walkthrough.context import Context, StepResult
 from mipro_walk.walkthrough.steps import Introduction, PlainStep
 
-FILES = ("best_prompt.json", "score_history.json", "job_metadata.json", "selected_demos.json")
 MAX_BYTES = 50_000_000
 
 
@@ -35,7 +35,7 @@ class Results(PlainStep):
     def run(self, ctx: Context) -> StepResult:
         """Show files and results."""
         documents = ctx.result.documents if ctx.result else _read(ctx)
-        found = [(name, ctx.workdir.results / name) for name in FILES if (ctx.workdir.results / name).exists()]
+        found = [(name, ctx.workdir.results / name) for name in DOCUMENT_NAMES if (ctx.workdir.results / name).exists()]
         ctx.ui.say(f"Files in {ctx.workdir.results}:")
         ctx.ui.table(("File", "Bytes"), [(name, f"{path.stat().st_size:,}") for name, path in found])
         ctx.ui.results(documents, str(ctx.workdir.results))
@@ -49,7 +49,7 @@ def _read(ctx: Context) -> dict[str, dict[str, Any]]:
         ConfigError: there are none, or they are damaged.
     """
     documents = {}
-    for name in FILES:
+    for name in DOCUMENT_NAMES:
         path = ctx.workdir.results / name
         try:
             with path.open("rb") as file:
