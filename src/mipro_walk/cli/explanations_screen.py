@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mipro_walk.cli.live_displays import NARROW, is_ascii_only
 from mipro_walk.cli.screen_parts import heading, points
-from mipro_walk.cli.visible import one_line, visible
+from mipro_walk.cli.visible import foreign, one_line, visible
 
 SHOWN_LABELS = 5
 SHOWN_PAIRS = 5
@@ -45,7 +45,10 @@ def _ablation(ablation: Part | None, console: Console) -> None:
     if ablation is None:
         return
     if ablation.get("skipped"):
-        _note(f"Instruction and demonstrations were not tried apart: {ablation['skipped']}.", console)
+        _note(
+            f"Instruction and demonstrations were not tried apart: {visible(ablation['skipped'], console.encoding)}.",
+            console,
+        )
         return
     if not ablation["n"]:
         _note("Instruction and demonstrations were tried apart, but no row has four known answers.", console)
@@ -63,7 +66,7 @@ def _ablation(ablation: Part | None, console: Console) -> None:
 
 
 def _ablation_row(prompt: Part, console: Console) -> list[Text]:
-    name, score = Text(prompt["prompt"]), Text(f"{prompt['score']:.2f}")
+    name, score = foreign(prompt["prompt"], console), Text(f"{prompt['score']:.2f}")
     difference = Text("" if prompt["prompt"] == "baseline" else _difference(prompt, console.width < NARROW))
     if console.width < NARROW:
         return [name, score, difference]
@@ -92,7 +95,7 @@ def _importance(importance: Part | None, console: Console) -> None:
         words = (
             f"instruction {importance['instruction'] * 100:.0f} %, "
             f"demonstrations {importance['demo_set'] * 100:.0f} % "
-            f"of what set the best quarter of {importance['candidates']} candidates apart on val rows"
+            f"of what set the better half of {importance['candidates']} candidates apart on val rows"
         )
     _note(f"Importance in the search: {visible(words, console.encoding)}.", console)
 
