@@ -23,7 +23,7 @@ def planted(query="My new bicycle was not delivered so far, where is it?"):
     train = [
         *TASK.train,
         Example(100, query, "card"),
-        Example(101, "Can you tell me where my nearest branch is", "cash"),
+        Example(101, "Can you tell me where my branch is", "cash"),
     ]
     val = [*TASK.val, Example(100, query.upper() + "!!", "card"), Example(101, "Why was my salary not paid in", "pin")]
     test = [*TASK.test, Example(200, "can you tell me where my branch is?!", "cash")]
