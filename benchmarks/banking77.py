@@ -234,6 +234,7 @@ def configuration(key: RunKey, test_rows: int | None = None) -> RunConfig:
     section["env_config"] = {"num_intents": key.num_intents}
     section["mipro"] |= ROWS[key.num_intents]
     section["mipro"] |= {"rng_seed": key.rng_seed, "optimize_instructions": key.method != "demos"}
+    section["mipro"] |= {"ablation_size": 0}  # it explains a result and decides nothing
     if test_rows is not None:
         section["mipro"] |= {"test_pool": list(range(test_rows)), "test_size": test_rows}
     return parse_config(document, origin="benchmark", environ={})
