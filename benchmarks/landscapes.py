@@ -57,7 +57,8 @@ class Landscape:
         self.truth = np.clip(truth, 0.02, 0.98)
         self.calls = 0
         self._quality = np.vectorize(NormalDist().inv_cdf)(self.truth)
-        self._ease = math.sqrt(family.row_share) * rng.standard_normal(VAL_ROWS)
+        self._ease_sd = math.sqrt(family.row_share)
+        self._ease = self._ease_sd * rng.standard_normal(VAL_ROWS)
         self._luck_sd = math.sqrt(1 - family.row_share)
         self._stream = [seed * 1_000_003 + number, instructions * 1_009 + demo_sets]
         self._answers: dict[tuple[int, int], np.ndarray] = {}
@@ -71,6 +72,12 @@ class Landscape:
         """Return the scores (0 or 1) of a candidate on val rows; every row is a call."""
         self.calls += len(rows)
         return self._answered(key)[np.asarray(rows)]
+
+    def test(self, key: tuple[int, int], rows: int) -> np.ndarray:
+        """Return the scores of a candidate on unseen rows; they are not counted as calls."""
+        ease = np.random.default_rng([*self._stream, 1]).standard_normal(rows) * self._ease_sd
+        luck = np.random.default_rng([*self._stream, *key, 1]).standard_normal(rows) * self._luck_sd
+        return (self._quality[key] + ease + luck > 0).astype(float)
 
     def regret(self, key: tuple[int, int]) -> float:
         """Return how much of the best candidate's accuracy the returned one misses."""

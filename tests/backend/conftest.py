@@ -34,11 +34,11 @@ class Stage:
     task_app_url: str = ""
     clients: list[BackendClient] = field(default_factory=list)
 
-    def start_task_app(self, port: int = 0) -> None:
+    def start_task_app(self, port: int = 0, data: Path | None = None) -> None:
         self.task_app = start_process(
             "task-app",
             "task_apps.banking77",
-            ["--port", str(port)],
+            ["--port", str(port), *(["--data", str(data)] if data else [])],
             env={"ENVIRONMENT_API_KEY": self.task_app_key},
             log_path=self.folder / "task_app.log",
         )

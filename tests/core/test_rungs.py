@@ -43,10 +43,17 @@ def test_lowest_members_are_filled_up_first_and_the_rest_goes_to_the_most_promis
 
 
 def test_survivors_are_the_best_and_what_is_less_known_gets_its_chance():
-    estimates = {(0, 0): Estimate(0.5, 0.01), (0, 1): Estimate(0.49, 0.2), (1, 0): Estimate(0.3, 0.01)}
+    estimates = {(0, 0): Estimate(0.5, 0.01, 0.5), (0, 1): Estimate(0.49, 0.2, 0.49), (1, 0): Estimate(0.3, 0.01, 0.3)}
     assert survivors(estimates, 2) == [(0, 1), (0, 0)]
 
 
 def test_ties_go_to_the_lower_key():
-    estimates = dict.fromkeys([(2, 0), (0, 3), (0, 1)], Estimate(0.5, 0.1))
+    estimates = dict.fromkeys([(2, 0), (0, 3), (0, 1)], Estimate(0.5, 0.1, 0.5))
     assert survivors(estimates, 2) == [(0, 1), (0, 3)]
+
+
+def test_a_quarter_of_the_places_goes_to_those_that_score_best_alone():
+    expected = {(i, 0): Estimate(0.6 - i / 100, 0.05, 0.6) for i in range(8)}
+    needle = {(9, 9): Estimate(0.5, 0.05, 0.95)}
+    assert (9, 9) in survivors(expected | needle, 4)
+    assert survivors(expected | needle, 3) == [(0, 0), (1, 0), (2, 0)]

@@ -22,7 +22,7 @@ def make_space(instructions, demo_sets):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_suggestions_are_new_and_different(sampler):
-    known = {(i, d): Estimate(0.5, 0.1) for i in range(4) for d in range(3)}
+    known = {(i, d): Estimate(0.5, 0.1, 0.5) for i in range(4) for d in range(3)}
     found = suggest(make_space(6, 5), known, 8, sampler=sampler, rng_seed=0, rung=1)
     assert len(found) == len(set(found))
     assert found or sampler == "tpe_multivariate"  # which stays near the pairs it has seen
@@ -31,7 +31,7 @@ def test_suggestions_are_new_and_different(sampler):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_same_seed_and_rung_give_the_same_suggestions(sampler):
-    known = {(0, 0): Estimate(0.5, 0.1), (1, 1): Estimate(0.7, 0.1)}
+    known = {(0, 0): Estimate(0.5, 0.1, 0.5), (1, 1): Estimate(0.7, 0.1, 0.7)}
     ask = {"space": make_space(9, 9), "estimates": known, "count": 5, "sampler": sampler}
     assert suggest(**ask, rng_seed=0, rung=1) == suggest(**ask, rng_seed=0, rung=1)
     assert len({tuple(suggest(**ask, rng_seed=s, rung=r)) for s in (0, 1) for r in (1, 2)}) > 1
@@ -40,7 +40,7 @@ def test_same_seed_and_rung_give_the_same_suggestions(sampler):
 def test_tpe_recombines_good_parts_and_random_does_not():
     """Instruction 3 and demo set 7 are good, but were never seen together."""
     quality = {(i, d): 0.5 + 0.2 * (i == 3) + 0.2 * (d == 7) for i in range(10) for d in range(10) if (i, d) != (3, 7)}
-    known = {key: Estimate(q, 0.05) for key, q in quality.items() if sum(key) % 3 != 1 or q > 0.5}
+    known = {key: Estimate(q, 0.05, q) for key, q in quality.items() if sum(key) % 3 != 1 or q > 0.5}
     space = make_space(10, 10)
     hits = Counter(
         sampler
@@ -52,7 +52,7 @@ def test_tpe_recombines_good_parts_and_random_does_not():
 
 
 def test_everything_known_ends_without_suggestions():
-    known = {(i, d): Estimate(0.5, 0.1) for i in range(2) for d in range(2)}
+    known = {(i, d): Estimate(0.5, 0.1, 0.5) for i in range(2) for d in range(2)}
     assert suggest(make_space(2, 2), known, 3, sampler="tpe", rng_seed=0, rung=1) == []
 
 

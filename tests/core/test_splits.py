@@ -61,6 +61,10 @@ def test_near_duplicates_are_found_and_shared_templates_are_not():
     assert found == {(0, 1), (0, 2), (2, 4)}
 
 
+def test_rows_without_a_word_are_the_same_only_if_they_are():
+    assert [(i, j) for i, j, _ in near_duplicates(["🙂", "?!", " 🙁 "], ["🙁", "?!", "..."])] == [(1, 1), (2, 0)]
+
+
 def test_index_finds_every_pair_that_comparing_all_finds():
     rng = random.Random(0)
     words = ["card", "lost", "where", "money", "transfer", "is", "my", "top", "up", "now"]

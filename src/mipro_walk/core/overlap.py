@@ -45,7 +45,7 @@ def near_duplicates(texts: Sequence[str], others: Sequence[str]) -> Iterator[tup
 
 
 def _shingles(text: str) -> frozenset[str]:
-    found = normal(text)
+    found = normal(text) or text.strip()  # rows of emoji or punctuation alone are not all the same
     return frozenset(found[i : i + SHINGLE] for i in range(max(1, len(found) - SHINGLE + 1)))
 
 

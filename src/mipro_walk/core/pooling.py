@@ -49,10 +49,16 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a candidate would score on all rows: posterior mean and standard deviation, 0..1."""
+    """What a candidate would score on all rows, 0..1.
+
+    Attributes:
+        mean, sd: posterior mean and standard deviation.
+        alone: the mean of its own rows, corrected for how hard they are, with nothing borrowed from others.
+    """
 
     mean: float
     sd: float
+    alone: float
 
 
 def pool(observed: Observations) -> dict[Key, Estimate]:
@@ -64,8 +70,8 @@ def pool(observed: Observations) -> dict[Key, Estimate]:
         model.fit_rows()
         model.fit_candidates()
         model.fit_variances()
-    sd = np.sqrt(model.variance)
-    return {key: Estimate(float(m), float(s)) for key, m, s in zip(observed.keys, model.mean, sd, strict=True)}
+    columns = zip(observed.keys, model.mean, np.sqrt(model.variance), model.alone, strict=True)
+    return {key: Estimate(float(mean), float(sd), float(alone)) for key, mean, sd, alone in columns}
 
 
 class _Model:
@@ -93,6 +99,7 @@ class _Model:
         """Solve for mean, instructions and demo sets, then let each candidate depart from their sum."""
         data, count = self.data, len(self.instructions)
         observed = np.bincount(data.candidate, data.score - self.row_effect[data.row], len(self.n)) / self.n
+        self.alone = observed
         weight = 1.0 / (self.interaction_variance + self.noise / self.n)
         self.covariance = np.linalg.inv(self._precision(weight))
         total = np.bincount(self.instruction, weight * observed, count)

@@ -18,6 +18,7 @@ from mipro_walk.core.pooling import Estimate, Key
 
 HALVING = 2.0
 NEWCOMER_SHARE = 0.5
+ALONE_SHARE = 0.25
 OPTIMISM = 1.0
 """Standard deviations added to an estimate before survivors are chosen: what is less known gets its chance."""
 
@@ -57,12 +58,22 @@ def make_rungs(trials: int, last: int, rollouts: int, first_rows: int = 0) -> tu
 
 
 def survivors(estimates: Mapping[Key, Estimate], count: int) -> list[Key]:
-    """Return the ``count`` most promising candidates, best first; ties go to the lower key."""
+    """Return ``count`` candidates, most promising first; ties go to the lower key.
+
+    A quarter of the places goes to the best scores alone: pooling expects a candidate to be about what its parts are,
+    and would let a rare one that is far better than them go unnoticed.
+    """
 
     def promise(key: Key) -> tuple[float, Key]:
         return (-round(estimates[key].mean + OPTIMISM * estimates[key].sd, 9), key)
 
-    return sorted(estimates, key=promise)[:count]
+    def alone(key: Key) -> tuple[float, Key]:
+        return (-round(estimates[key].alone, 9), key)
+
+    ranked = sorted(estimates, key=promise)
+    best = ranked[: count - int(count * ALONE_SHARE)]
+    outsiders = sorted(ranked[len(best) :], key=alone)[: count - len(best)]
+    return [*best, *outsiders]
 
 
 def share_rows(have: Sequence[int], rollouts: int, rows: int) -> list[int]:
