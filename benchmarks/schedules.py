@@ -63,7 +63,7 @@ def ours(sampler: SamplerName) -> Schedule:
     def run(landscape: Landscape, calls: int, seed: int, trace: Trace) -> Pick:
         settings = OptimizerSettings(
             budget=calls,
-            num_iterations=max(1, calls // ROLLOUTS_PER_TRIAL),
+            num_iterations=max(1, round(calls / ROLLOUTS_PER_TRIAL)),
             num_bootstrap_seeds=0,
             generations=1,
             optimize_demos=False,  # the sets are given, none are built
