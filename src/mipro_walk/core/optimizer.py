@@ -1,8 +1,9 @@
 """The loop: bootstrap, search, final test, ablation. ``run.py`` holds its steps, ``race.py`` those of the search.
 
 Source: MIPRO, Opsahl-Ong et al. 2024, arXiv:2406.11695. Differs: one module, so one instruction and one demo set
-for each candidate; candidates are compared on common rows; a repeated suggestion buys more rows; errors are not
-scores; the winner is tested once against the baseline on rows that no decision has seen.
+for each candidate; trials run in rungs on common rows, and weak candidates stop early; candidates are judged by pooled
+estimates; later generations answer what the leaders confuse; errors are not scores; the winner is tested once against
+the baseline on rows that no decision has seen.
 """
 
 from __future__ import annotations
