@@ -223,6 +223,11 @@ class ScriptedOpenAI:
         if self._mistakes and kind is None:
             raise self._mistakes[0]  # a script that fails is the test's mistake, not a scripted failure
 
+    def fail(self, share: float, seed: int = 0) -> None:
+        """From now on let ``share`` of the requests (0..1) meet one of :data:`FAULTS`."""
+        self._fault_rate, self._seed = share, seed
+        self._seen.clear()
+
     @property
     def bodies(self) -> list[Body]:
         """The bodies of the requests that had the right key."""

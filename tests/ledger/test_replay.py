@@ -140,6 +140,61 @@ def test_few_failures_are_recorded_as_excluded(ledger):
     assert len(ledger.recordings(job_id, "rollout")) == 3
 
 
+class Flaky:
+    """Fails the rollouts of some seeds so often, then answers; ``None`` is always."""
+
+    def __init__(self, failures: dict[int, int | None], dead_after: int | None = None) -> None:
+        self.left = dict(failures)
+        self.dead_after = dead_after
+        self.made: list[int] = []
+
+    def __call__(self, rollout: Rollout) -> Outcome:
+        self.made.append(rollout.seed)
+        left = self.left.get(rollout.seed, 0)
+        if left is None or left > 0 or (self.dead_after is not None and len(self.made) > self.dead_after):
+            self.left[rollout.seed] = left - 1 if left else left
+            return Outcome(None, None, "boom")
+        return Outcome(rollout.seed % 2 + 0.0)
+
+    def evaluate(self, ledger, job_id, rows, max_concurrent=1):
+        evaluator = RecordedEvaluator(ledger, job_id, "c", self, max_concurrent)
+        try:
+            return evaluator.evaluate([Rollout(Candidate("x"), "val", seed) for seed in range(rows)])
+        finally:
+            evaluator.close()
+
+
+def test_rollouts_that_failed_are_asked_again_after_the_others(ledger):
+    flaky = Flaky({1: 1, 4: 1})
+    assert flaky.evaluate(ledger, new_job(ledger), 6) == [Outcome(seed % 2 + 0.0) for seed in range(6)]
+    assert flaky.made == [0, 1, 2, 3, 4, 5, 1, 4]
+
+
+@pytest.mark.parametrize("max_concurrent", [1, 4])
+def test_rows_that_never_answer_are_asked_three_times_and_then_left_out(ledger, max_concurrent):
+    job_id, failing = new_job(ledger), list(range(1, 40, 3))
+    flaky = Flaky(dict.fromkeys(failing))
+    flaky.evaluate(ledger, job_id, 40, max_concurrent)
+    assert [Counter(flaky.made)[seed] for seed in failing] == [3] * len(failing)
+    assert len(flaky.made) == 40 + 2 * len(failing) + 1  # one more, to see whether anything is answered
+    recorded = [o for o in ledger.recordings(job_id, "rollout").values() if o["score"] is None]
+    assert len(recorded) == len(failing) > PAUSE_AFTER_FAILURES
+
+    replayed = Flaky({})
+    assert [o.score is None for o in replayed.evaluate(ledger, job_id, 40)] == [s in failing for s in range(40)]
+    assert replayed.made == []
+
+
+def test_outage_that_meets_the_last_rows_of_a_batch_pauses_and_excludes_none(ledger):
+    job_id = new_job(ledger)
+    with pytest.raises(IncompleteError, match="3 of 20 rollouts failed"):
+        Flaky({}, dead_after=17).evaluate(ledger, job_id, 20)
+    assert len(ledger.recordings(job_id, "rollout")) == 17
+    resumed = Flaky({})
+    assert all(outcome.is_known for outcome in resumed.evaluate(ledger, job_id, 20))
+    assert resumed.made == [17, 18, 19]
+
+
 def test_many_failures_pause_and_only_what_was_measured_is_recorded(ledger):
     job_id = new_job(ledger)
     outcomes = [Outcome(1.0), Outcome(None, None, "boom"), Outcome(None, None, "boom")]

@@ -23,6 +23,8 @@ PAUSE_AFTER_FAILURES = 8
 """So many failed rollouts in a row, none answered between them, are an outage and not a prompt."""
 PAUSE_UNKNOWN_SHARE = 0.5
 """A batch of which more than this share is unknown pauses the run: it says nothing about the candidate."""
+MORE_ROUNDS = 2
+"""How often the failed rollouts of a batch are asked again before they are recorded as unknown."""
 
 
 OnOutcome = Callable[[Outcome, bool], None]
@@ -39,8 +41,9 @@ class RolloutRunner(Protocol):
 class RecordedEvaluator:
     """An evaluator that never makes a recorded rollout again.
 
-    Scores are recorded as they arrive. Unknown outcomes are recorded (as excluded) only when the batch as a whole
-    is kept; if too many are unknown the run pauses instead, and resuming tries those rollouts again.
+    Scores are recorded as they arrive. Rollouts that failed are asked again once the others have ended. What is still
+    unknown then is recorded (as excluded) only when the batch as a whole is kept; if too many are unknown, or nothing
+    is answered any more, the run pauses instead, and resuming tries those rollouts again.
     """
 
     def __init__(
@@ -72,12 +75,12 @@ class RecordedEvaluator:
     def evaluate(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         """Score every rollout once, in order. Raises IncompleteError if too many fail."""
         identities = [self.identity(rollout) for rollout in rollouts]
+        batch = dict(zip(identities, rollouts, strict=True))
         missing = [i for i, identity in enumerate(identities) if identity not in self._recorded]
-        failed = self._make([(identities[i], rollouts[i]) for i in missing])
+        failed = self._ask_again(batch, self._make({identities[i]: rollouts[i] for i in missing}, PAUSE_AFTER_FAILURES))
         if len(failed) > PAUSE_UNKNOWN_SHARE * len(rollouts):
             raise _outage(next(iter(failed.values())), len(failed), len(rollouts))
-        for identity, outcome in failed.items():
-            self._record(identity, outcome)
+        self._record(failed)
         outcomes = [Outcome(**self._recorded[identity]) for identity in identities]
         for index in sorted(set(range(len(rollouts))) - set(missing)):
             self._on_outcome(outcomes[index], False)
@@ -87,26 +90,53 @@ class RecordedEvaluator:
         """Return the SHA-256 of everything that determines the outcome."""
         return fingerprint([self._context_hash, rollout.candidate.prompt_hash, rollout.split, rollout.seed])
 
-    def _make(self, missing: Sequence[tuple[str, Rollout]]) -> dict[str, Outcome]:
+    def _ask_again(self, batch: Mapping[str, Rollout], failed: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
+        """Make what failed a few times more; return what fails each time, in the order of the batch.
+
+        Failures in a row say nothing here: these may be rows that cannot be answered. So the last round begins with a
+        rollout that can be.
+        """
+        for rounds_left in reversed(range(MORE_ROUNDS)):
+            if failed and not rounds_left:
+                self._raise_if_nothing_is_answered(batch, failed)
+            again = {identity: rollout for identity, rollout in batch.items() if identity in failed}
+            failures = self._make(again, most_in_a_row=len(again) + 1)
+            failed = {identity: failures[identity] for identity in again if identity in failures}
+        return failed
+
+    def _raise_if_nothing_is_answered(self, batch: Mapping[str, Rollout], failed: Mapping[str, Outcome]) -> None:
+        """Ask for a recorded score once more, to see whether it is the rows that fail. The new answer is dropped."""
+        scored = (r for identity, r in batch.items() if self._recorded.get(identity, {}).get("score") is not None)
+        answered = next(scored, None)
+        if answered is None or not self._run(answered).is_known:
+            raise _outage(next(iter(failed.values())), len(failed), len(batch))
+
+    def _make(self, missing: Mapping[str, Rollout], most_in_a_row: int) -> dict[str, Outcome]:
         """Run what is missing and record what was measured; return the failures.
 
         No more than the pool works on is handed out at a time, so that an outage or a pause costs few calls.
+
+        Raises:
+            IncompleteError: ``most_in_a_row`` rollouts failed and none was answered between them.
         """
-        waiting = iter(missing)
+        waiting = iter(missing.items())
         in_flight: dict[Future[Outcome], str] = {}
         failed: dict[str, Outcome] = {}
         in_a_row = 0
         try:
             while self._hand_out(waiting, in_flight):
                 ended, _ = wait(in_flight, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    identity = in_flight.pop(future)
-                    outcome = self._keep(identity, future)
+                outcomes = {in_flight[future]: future.result() for future in ended}
+                for identity, outcome in outcomes.items():
                     in_a_row = 0 if outcome.is_known else in_a_row + 1
                     if not outcome.is_known:
                         failed[identity] = outcome
-                    if in_a_row >= PAUSE_AFTER_FAILURES:
+                    if in_a_row >= most_in_a_row:
                         raise _outage(outcome, in_a_row, in_a_row)
+                for future in ended:
+                    del in_flight[future]
+                self._hand_out(waiting, in_flight)  # the next calls run while these become durable
+                self._record_known(outcomes)
         except BaseException:
             self._keep_what_is_in_flight(in_flight)
             raise
@@ -118,23 +148,21 @@ class RecordedEvaluator:
             in_flight[self._pool.submit(self._run, rollout)] = identity
         return bool(in_flight)
 
-    def _keep(self, identity: str, future: Future[Outcome]) -> Outcome:
-        outcome = future.result()
-        if outcome.is_known:
-            self._record(identity, outcome)
-        return outcome
-
     def _keep_what_is_in_flight(self, in_flight: Mapping[Future[Outcome], str]) -> None:
         """Record the calls that are already being paid for."""
         for future, identity in in_flight.items():
             with suppress(MiproWalkError):
-                self._keep(identity, future)
+                self._record_known({identity: future.result()})
 
-    def _record(self, identity: str, outcome: Outcome) -> None:
-        value = asdict(outcome)
-        self._ledger.record(self._job_id, "rollout", identity, value)
-        self._recorded[identity] = value
-        self._on_outcome(outcome, True)
+    def _record_known(self, outcomes: Mapping[str, Outcome]) -> None:
+        self._record({identity: outcome for identity, outcome in outcomes.items() if outcome.is_known})
+
+    def _record(self, outcomes: Mapping[str, Outcome]) -> None:
+        values = {identity: asdict(outcome) for identity, outcome in outcomes.items()}
+        self._ledger.record_all(self._job_id, "rollout", values)
+        self._recorded |= values
+        for outcome in outcomes.values():
+            self._on_outcome(outcome, True)
 
 
 class RecordedCompletions:
