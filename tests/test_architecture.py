@@ -173,7 +173,7 @@ def test_that_command_loads_the_backend_only_when_it_is_called():
 
 
 def test_execution_knows_neither_a_backend_nor_a_way_to_reach_one():
-    assert not outside(parts("execution"), ("config", "core", "ledger", "prompting", "results", *LEAVES))
+    assert not outside(parts("execution"), ("config", "core", "forecast", "ledger", "prompting", "results", *LEAVES))
 
 
 def test_the_ledger_and_the_results_know_only_the_core_and_files():

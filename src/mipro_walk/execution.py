@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from mipro_walk.config import RunConfig
 from mipro_walk.core.evaluation import Stops
 from mipro_walk.core.optimizer import optimize
+from mipro_walk.core.plan import Plan, make_plan
 from mipro_walk.core.proposer import (
     Complete,
     MetaModelProposer,
@@ -24,7 +25,9 @@ from mipro_walk.core.proposer import (
 )
 from mipro_walk.core.result import OptimizationResult
 from mipro_walk.core.search_space import BASELINE
+from mipro_walk.core.splits import clean
 from mipro_walk.errors import ConfigError
+from mipro_walk.forecast import Forecast, forecast
 from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, RecordedStops
 from mipro_walk.ledger.replay import OnOutcome
 from mipro_walk.ledger.store import Job, usage_as_dict
@@ -69,13 +72,14 @@ class World(Protocol):
 class JobContext:
     """What a running job is given by its surroundings.
 
+    ``make_stops`` gets the forecast and the plan, since a cap on money keeps back what the final test may cost.
     ``see`` hears every event as it is emitted, ``on_outcome`` every rollout that ends.
     """
 
     ledger: Ledger
     job: Job
     config: RunConfig
-    stops: Stops
+    make_stops: Callable[[Forecast, Plan], Stops]
     see: Callable[[Event], None]
     on_outcome: OnOutcome
     elapsed_seconds: Callable[[], float]
@@ -101,6 +105,9 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     # while other rollouts are on their way there or are being recorded.
     rollouts = config.max_concurrent + config.max_concurrent // 2
     evaluator = RecordedEvaluator(ledger, job_id, context_hash, world.run_rollout, rollouts, context.on_outcome)
+    plan = make_plan(config.settings, clean(task)[0])
+    expected = forecast(config, task, plan)
+    stops = RecordedStops(ledger, job_id, context.make_stops(expected, plan))
     complete = RecordedCompletions(ledger, job_id, fingerprint(models["meta"]), world.complete)
     try:
         result = optimize(
@@ -108,14 +115,14 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
             evaluator,
             make_proposer(config.proposer, complete),
             config.settings,
-            stops=RecordedStops(ledger, job_id, context.stops),
+            stops=stops,
             emit=sink,
         )
     finally:
         evaluator.close()
     documents = build_documents(task, result, models["policy"])
     usage = ledger.usage(job_id)
-    documents[JOB_METADATA] = _metadata(context, world, task, result, usage)
+    documents[JOB_METADATA] = _metadata(context, world, task, result, usage, expected)
     for event in closing_events(job_id, result, documents, usage):
         sink(event)
     return documents
@@ -158,7 +165,12 @@ def _refuse_other_context(ledger: Ledger, job_id: str, context_hash: str) -> Non
 
 
 def _metadata(
-    context: JobContext, world: World, task: Task, result: OptimizationResult, usage: Mapping[str, Usage]
+    context: JobContext,
+    world: World,
+    task: Task,
+    result: OptimizationResult,
+    usage: Mapping[str, Usage],
+    expected: Forecast,
 ) -> dict[str, Any]:
     job, config = context.job, context.config
     return build_metadata(
@@ -173,6 +185,8 @@ def _metadata(
         plan=result.plan.as_dict(),
         progress=dict(context.progress()),
         usage=usage_as_dict(usage),
+        forecast=expected.as_dict(),
+        usage_by_phase=_by_forecast_names(expected, context.ledger.usage_by_phase(job.job_id)),
         models={role: dict(model) for role, model in world.models().items()},
         data={
             "source": world.source(),
@@ -190,6 +204,11 @@ def _metadata(
         },
         warnings=_warnings(result, config),
     )
+
+
+def _by_forecast_names(expected: Forecast, usage: Mapping[str, Usage]) -> dict[str, Any]:
+    """Return usage by the forecast's shorter names; a phase that was left out has none."""
+    return usage_as_dict({p.name: used for p, used in zip(expected.phases, usage.values(), strict=False)})
 
 
 def _warnings(result: OptimizationResult, config: RunConfig) -> list[str]:

@@ -52,6 +52,52 @@ def test_job_runs_to_a_verdict_and_writes_its_documents(stage, tmp_path):
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in paths)
 
 
+def test_cap_on_money_is_never_exceeded_and_the_final_test_is_always_paid(stage):
+    def document(**limits):
+        found = stage.document(num_iterations=20)
+        found["prompt_learning"]["termination_config"] |= {"budget": 300, **limits}
+        return found
+
+    client = stage.start_backend()
+    whole_id = client.submit(document())
+    wait_for(client, whole_id, "succeeded")
+    cost = sum(u["cost_usd"] for u in client.results(whole_id)[JOB_METADATA]["usage"].values())
+    stopped = 0
+    for cap in (cost * 2, cost * 1.2, cost * 1.05):
+        job_id = client.submit(document(max_cost_usd=round(cap, 6)))
+        status = wait_for(client, job_id, "succeeded", "failed")
+        assert status["status"] == "succeeded", status
+        documents = client.results(job_id)
+        metadata = documents[JOB_METADATA]
+        assert sum(u["cost_usd"] for u in metadata["usage"].values()) <= cap
+        assert documents[BEST_PROMPT]["score"]["n"] == 40
+        stopped += metadata["stop_reason"] == "cost cap"
+    assert stopped > 0
+
+
+def test_cap_that_cannot_pay_the_final_test_fails_before_the_first_call(stage):
+    client = stage.start_backend()
+    document = stage.document()
+    document["prompt_learning"]["termination_config"]["max_cost_usd"] = 0.0001
+    job_id = client.submit(document)
+    status = wait_for(client, job_id, "succeeded", "failed")
+    assert status["status"] == "failed"
+    assert "may not pay the final test (80 calls)" in str(status)
+    assert stage.model.bodies == []
+
+
+def test_forecast_stands_beside_what_each_phase_took(stage):
+    client = stage.start_backend()
+    job_id = client.submit(stage.document())
+    wait_for(client, job_id, "succeeded")
+    metadata = client.results(job_id)[JOB_METADATA]
+    expected = {phase["name"]: phase for phase in metadata["forecast"]["phases"]}
+    actual = metadata["usage_by_phase"]
+    assert list(actual) == list(expected)[: len(actual)]  # the ablation is left out when the baseline wins
+    assert sum(phase["calls"] for phase in actual.values()) == sum(u["calls"] for u in metadata["usage"].values())
+    assert actual["Final test"]["calls"] == expected["Final test"]["calls"] == 80
+
+
 def test_events_tell_the_walkthrough_and_the_completing_one_is_last(stage):
     client = stage.start_backend()
     job_id = client.submit(stage.document())

@@ -111,7 +111,7 @@ def test_a_dry_run_asks_no_model_and_makes_no_job(walk: Walk) -> None:
     assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)["steps"]
     assert steps["Configuration"]["plan"]["budget"] == 40
-    assert steps["Configuration"]["estimate"]["cost_usd"]["expected"] > 0
+    assert steps["Configuration"]["forecast"]["cost_usd"]["expected"] > 0
     assert walk.server.requests == []
     assert not (walk.home / "ledger.sqlite3").exists()
 

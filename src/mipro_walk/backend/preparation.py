@@ -14,7 +14,7 @@ from mipro_walk.backend.keys import KeyBox
 from mipro_walk.backend.local_model import LocalModel
 from mipro_walk.backend.progress import Progress
 from mipro_walk.backend.settings import BackendSettings
-from mipro_walk.backend.stops import LiveStops, Wishes
+from mipro_walk.backend.stops import LiveStops, Spent, Wishes, money_cap
 from mipro_walk.backend.world import TaskAppWorld
 from mipro_walk.clients.chat import Attempt as GatewayAttempt
 from mipro_walk.clients.chat import ChatGateway
@@ -22,8 +22,10 @@ from mipro_walk.clients.endpoints import Endpoint, endpoint_for
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient
 from mipro_walk.config import RunConfig, parse_config
+from mipro_walk.core.plan import Plan
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import JobContext, World, execute
+from mipro_walk.forecast import Forecast
 from mipro_walk.ledger import Attempt, Job, Ledger
 from mipro_walk.ledger.store import total_cost
 
@@ -74,7 +76,7 @@ class JobPreparation:
                 ledger=self._ledger,
                 job=job,
                 config=config,
-                stops=self._stops(job, config, wishes, progress),
+                make_stops=lambda forecast, plan: self._stops(job, config, wishes, progress, forecast, plan),
                 see=progress.see,
                 on_outcome=progress.count,
                 elapsed_seconds=lambda: progress.elapsed_seconds,
@@ -107,19 +109,18 @@ class JobPreparation:
             return self._local_model.endpoint(model)
         return endpoint_for(provider, model, self._settings.environ, base_url=config.policy.base_url)
 
-    def _stops(self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress) -> LiveStops:
-        def spent() -> tuple[float | None, int]:
-            usage = self._ledger.usage(job.job_id)
-            return total_cost(usage), usage["policy"].calls
+    def _stops(
+        self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress, forecast: Forecast, plan: Plan
+    ) -> LiveStops:
+        def spent() -> Spent:
+            return Spent(total_cost(self._ledger.usage(job.job_id)), self._ledger.dearest_call(job.job_id, "policy"))
 
-        settings = config.settings
         return LiveStops(
             wishes=wishes,
             elapsed_seconds=lambda: progress.elapsed_seconds,
-            spent_usd=spent,
-            max_time_seconds=settings.max_time_seconds,
-            max_cost_usd=settings.max_cost_usd,
-            test_rollouts=2 * settings.test_size,
+            spent=spent,
+            max_time_seconds=config.settings.max_time_seconds,
+            money=money_cap(config.settings.max_cost_usd, forecast, plan),
         )
 
 

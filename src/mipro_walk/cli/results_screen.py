@@ -51,6 +51,7 @@ def render(documents: Documents, console: Console, *, folder: Path | None = None
         render_explanations(explanations, console)
     if metadata:
         _cost(history or {}, metadata, console)
+        _forecast(metadata, console)
     _next_steps(best, metadata or {}, folder, console)
 
 
@@ -204,6 +205,31 @@ def _cost(history: Mapping[str, Any], metadata: Mapping[str, Any], console: Cons
     for name, value in rows:
         table.add_row(Text(f"  {name}", style="dim"), Text(value, overflow="fold"))
     console.print(table, highlight=False)
+
+
+def _forecast(metadata: Mapping[str, Any], console: Console) -> None:
+    """Print what was forecast beside what it took, phase by phase."""
+    phases, actual = (metadata.get("forecast") or {}).get("phases"), metadata.get("usage_by_phase")
+    if not phases or not actual:
+        return
+    console.print()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name, justify in (("  forecast / actual", "left"), ("calls", "right"), ("tokens", "right"), ("cost", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for phase in phases:
+        used = actual.get(phase["name"]) or {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost_usd": 0.0}
+        table.add_row(
+            Text(f"  {phase['name']}", style="dim"),
+            f"{phase['calls'] + phase['proposals']:,} / {used['calls']:,}",
+            f"{phase['prompt_tokens'] + phase['completion_tokens']:,} / "
+            f"{used['prompt_tokens'] + used['completion_tokens']:,}",
+            f"{_dollars((phase['cost_usd'] or {}).get('expected'))} / {_dollars(used['cost_usd'])}",
+        )
+    console.print(table, highlight=False)
+
+
+def _dollars(cost: float | None) -> str:
+    return "unknown" if cost is None else f"${cost:.3f}" if cost else "$0"
 
 
 def _calls(usage: Mapping[str, Any]) -> str:

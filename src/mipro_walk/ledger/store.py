@@ -207,6 +207,33 @@ class Ledger:
             usage[row.role] = Usage(row.calls, row.prompt or 0, row.completion or 0, cost)
         return usage
 
+    def dearest_call(self, job_id: str, role: str) -> float:
+        """Return what the dearest call of a role has cost so far, in US dollars; 0 without any."""
+        table = schema.calls
+        dearest = select(func.max(table.c.cost_usd)).where(table.c.job_id == job_id, table.c.role == role)
+        with self._engine.connect() as connection:
+            return float(connection.execute(dearest).scalar() or 0.0)
+
+    def usage_by_phase(self, job_id: str) -> dict[str, Usage]:
+        """Return what each phase has consumed, in their order: a call belongs to the phase that was open when it began.
+
+        Phases open with their event, which a replay does not store again, and a replay makes calls only in the
+        phase it had come to: so this holds for resumed jobs, too.
+        """
+        calls, events = schema.calls, schema.events
+        opened = select(events.c.created_at, events.c.data).where(
+            events.c.job_id == job_id, events.c.type == "mipro.phase"
+        )
+        with self._engine.connect() as connection:
+            found = connection.execute(opened.order_by(events.c.seq)).all()
+            made = connection.execute(select(calls).where(calls.c.job_id == job_id)).all()
+        phases = [(row.created_at, str(row.data["name"])) for row in found]
+        usage = {name: Usage() for _, name in phases}
+        for call in made:
+            if names := [name for since, name in phases if since <= call.started_at]:
+                usage[names[-1]] += Usage(1, call.prompt_tokens, call.completion_tokens, call.cost_usd)
+        return usage
+
     # ---- events
 
     def add_event(self, job_id: str, event: Event, ordinal: int | None = None) -> bool:

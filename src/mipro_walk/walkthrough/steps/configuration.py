@@ -11,9 +11,10 @@ from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
 from mipro_walk.config import PROFILES, Pool, RunConfig, apply_overrides, get_profile, load_config, write_config
 from mipro_walk.core.plan import Plan, make_plan
+from mipro_walk.core.splits import clean
+from mipro_walk.forecast import Forecast, PhaseForecast, Range, cost_in_words, forecast, time_in_words
 from mipro_walk.types import Split, Task
 from mipro_walk.walkthrough.context import Context, StepResult
-from mipro_walk.walkthrough.estimate import Estimate, cost_in_words, estimate, time_in_words
 from mipro_walk.walkthrough.profile import chosen_profile, require_provider_key
 from mipro_walk.walkthrough.steps import Introduction
 from mipro_walk.walkthrough.steps.task_app import ensure_task_app, task_app_client
@@ -72,11 +73,14 @@ class Configuration:
             for name in config.ignored:
                 ctx.ui.warn(f"accepted, not used here: {name}")
             task = load_task(client, config)
+        task, report = clean(task)
+        for warning in report.warnings:
+            ctx.ui.warn(warning)
         plan = make_plan(config.settings, task)
-        expected = estimate(config, task, plan)
+        expected = forecast(config, task, plan)
         show_plan(ctx, config, plan, expected)
-        ctx.facts["estimate"] = expected
-        return StepResult({"config": str(ctx.workdir.config), "plan": plan.as_dict(), "estimate": expected.as_dict()})
+        ctx.facts["forecast"] = expected
+        return StepResult({"config": str(ctx.workdir.config), "plan": plan.as_dict(), "forecast": expected.as_dict()})
 
     @staticmethod
     def _is_kept(ctx: Context) -> bool:
@@ -102,25 +106,34 @@ class Configuration:
         return load_config(ctx.workdir.config)  # with the environment's changes, as step 5 will see it
 
 
-def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Estimate) -> None:
-    """Show rollouts by phase, model, time and money."""
+def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Forecast) -> None:
+    """Show calls, tokens, money and time by phase."""
+    sizes = " > ".join(str(rung.members) for rung in plan.rungs)
     detail = {
         "Bootstrap": f"{config.settings.num_bootstrap_seeds} rounds of {plan.bootstrap_rows} train rows",
-        "Baseline": f"{plan.minibatch} val rows",
-        "Search": f"{config.settings.num_iterations} trials, the first ones of {plan.minibatch} val rows",
-        "Finalists": f"best {plan.rungs[-1].members}, brought to the same val rows",
-        "Final test": f"baseline and winner, {plan.test_rows} unseen test rows each",
-        "Ablation": f"instruction and demonstrations apart, {plan.ablation_rows} of these rows each",
+        "Search": f"{config.settings.num_iterations} iterations, {sizes} candidates on val rows",
+        "Final test": f"baseline and winner, {plan.test_rows} unseen rows each",
+        "Ablation": f"their parts alone, {plan.ablation_rows} of these rows each",
     }
     ctx.ui.say("")
     ctx.ui.say("What a run of this will take, at most:")
-    rows = [(name, str(count), detail[name]) for name, count in expected.phases]
-    rows.append(("All", str(sum(count for _, count in expected.phases)), f"rollouts, {expected.proposals} proposals"))
-    ctx.ui.table(("Phase", "Rollouts", "What"), rows)
-    model = f"{config.policy.provider}/{config.policy.model}"
-    ctx.ui.fields(
-        [("model", model), ("time", time_in_words(expected.seconds)), ("cost", cost_in_words(expected.cost_usd))]
+    rows = [_phase_row(phase, detail[phase.name]) for phase in expected.phases if phase.calls or phase.proposals]
+    tokens = sum(phase.prompt_tokens + phase.completion_tokens for phase in expected.phases)
+    total = ("All", str(expected.calls), f"{tokens:,}", _dollars(expected.cost_usd), time_in_words(expected.seconds))
+    ctx.ui.table(
+        ("Phase", "Calls", "Tokens", "Cost", "What"), [*rows, (*total[:4], f"and {expected.proposals} proposals")]
     )
+    model = f"{config.policy.provider}/{config.policy.model}"
+    ctx.ui.fields([("model", model), ("time", total[4]), ("cost", cost_in_words(expected.cost_usd))])
+
+
+def _phase_row(phase: PhaseForecast, detail: str) -> tuple[str, str, str, str, str]:
+    tokens = f"{phase.prompt_tokens + phase.completion_tokens:,}"
+    return phase.name, str(phase.calls), tokens, _dollars(phase.cost_usd), detail
+
+
+def _dollars(cost: Range | None) -> str:
+    return "unknown" if cost is None else f"${cost[1]:.3f}" if cost[2] else "$0"
 
 
 def shorten(toml: str) -> str:

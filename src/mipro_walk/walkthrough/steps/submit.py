@@ -12,8 +12,8 @@ from mipro_walk.clients.backend import BackendClient
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.config import RunConfig, load_config
 from mipro_walk.errors import ConfigError, MiproWalkError
+from mipro_walk.forecast import Forecast, cost_in_words, time_in_words
 from mipro_walk.walkthrough.context import Context, StepResult
-from mipro_walk.walkthrough.estimate import Estimate, cost_in_words, time_in_words
 from mipro_walk.walkthrough.keys import environment_key
 from mipro_walk.walkthrough.services import launch_of
 from mipro_walk.walkthrough.steps import Introduction, PlainStep
@@ -38,14 +38,14 @@ class Submit(PlainStep):
 
     def introduce(self, ctx: Context) -> Introduction:
         """Return what is said before the question; with a paid model, what it may cost."""
-        expected = ctx.facts.get("estimate")
-        takes = time_in_words(expected.seconds) if isinstance(expected, Estimate) else "some minutes"
+        expected = ctx.facts.get("forecast")
+        takes = time_in_words(expected.seconds) if isinstance(expected, Forecast) else "some minutes"
         text = (
             "Submits the job to the backend and shows it live. First the bootstrap: candidate instructions and sets "
             "of demonstrations. Then the search over their combinations (TPE). At the end baseline and winner answer "
             "test rows that the search has never seen. Ctrl-C pauses; nothing that was paid is paid again."
         )
-        if isinstance(expected, Estimate) and (expected.cost_usd is None or expected.cost_usd[2] > 0):
+        if isinstance(expected, Forecast) and (expected.cost_usd is None or expected.cost_usd[2] > 0):
             text += f" Going on spends money: {cost_in_words(expected.cost_usd)}."
         return Introduction(text, f"mipro-walk train {ctx.workdir.config} --poll", takes)
 
@@ -124,7 +124,7 @@ def _agreed_config(ctx: Context) -> RunConfig:
         load_config(ctx.workdir.config),
         max_cost_usd=ctx.options.max_cost_usd,
         # Where the cost was shown, Enter at this step's question was the consent.
-        yes=ctx.options.yes or (ctx.ui.is_interactive and "estimate" in ctx.facts),
+        yes=ctx.options.yes or (ctx.ui.is_interactive and "forecast" in ctx.facts),
         is_interactive=ctx.ui.is_interactive,
         confirm=lambda text: _confirm(ctx, text),
     )

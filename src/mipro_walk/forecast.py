@@ -1,0 +1,272 @@
+"""What a run will take, said before it starts: calls, tokens, money and time of each phase.
+
+Figures, not promises. Tokens come from the prompts that will be sent, made of the real rows; prices from the price
+list. Three cases: *low*, the target is reached in the first rung and the winner has no demonstrations; *expected*,
+every planned call is made with prompts of mean length; *high*, every planned call with the longest prompts, the
+longest answers allowed and every refused proposal asked for again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mipro_walk.clients.pricing import TokenUsage, price
+from mipro_walk.config import RunConfig
+from mipro_walk.core.bootstrap import Evidence, build_demo_sets
+from mipro_walk.core.plan import Plan
+from mipro_walk.core.run import MAX_REASKS
+from mipro_walk.prompting import candidate_messages
+from mipro_walk.types import Candidate, Task
+
+CHARS_PER_TOKEN = 4.0
+TURN_TOKENS = 5
+"""What a chat template adds to each message."""
+ANSWER_TOKENS = 12
+PROPOSAL_CHARS = 5_000
+"""A request for instructions beside the task's own labels and rows: the order, examples of both kinds, the summary."""
+PROPOSAL_ANSWER_TOKENS = 120
+LONG_PROPOSAL_ANSWER_TOKENS = 500
+LOCAL_SECONDS = (0.25, 1.2)
+HOSTED_SECONDS = (0.5, 1.5)
+"""Seconds of one rollout, low and high."""
+LOCAL_PROPOSAL_SECONDS = (3.0, 12.0)
+HOSTED_PROPOSAL_SECONDS = (1.0, 5.0)
+
+Range = tuple[float, float, float]
+"""Low, expected, high."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseForecast:
+    """One phase. Calls and tokens are expected figures; ``cost_usd`` is ``None`` if a price is not known.
+
+    Attributes:
+        calls: rollouts, each a call of the policy model.
+        proposals: calls of the meta-model.
+        seconds: low, high.
+    """
+
+    name: str
+    calls: int
+    proposals: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Range | None
+    seconds: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run will take, phase by phase.
+
+    Attributes:
+        call_usd: what one call of the policy model costs at most; ``None`` if its price is not known.
+        round_usd: what one round of proposals costs at most; ``None`` likewise.
+    """
+
+    phases: tuple[PhaseForecast, ...]
+    call_usd: float | None
+    round_usd: float | None
+
+    @property
+    def calls(self) -> int:
+        """Rollouts of all phases."""
+        return sum(phase.calls for phase in self.phases)
+
+    @property
+    def proposals(self) -> int:
+        """Calls of the meta-model in all phases."""
+        return sum(phase.proposals for phase in self.phases)
+
+    @property
+    def cost_usd(self) -> Range | None:
+        """Dollars of all phases; ``None`` if a price is not known."""
+        return _sum_ranges([phase.cost_usd for phase in self.phases])
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Seconds of all phases, low and high."""
+        return sum(phase.seconds[0] for phase in self.phases), sum(phase.seconds[1] for phase in self.phases)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the forecast as plain data."""
+        total = PhaseForecast(
+            "total",
+            self.calls,
+            self.proposals,
+            sum(phase.prompt_tokens for phase in self.phases),
+            sum(phase.completion_tokens for phase in self.phases),
+            self.cost_usd,
+            self.seconds,
+        )
+        return {"phases": [_as_dict(phase) for phase in self.phases], **_as_dict(total)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Tokens of one call in one of the three cases, and the calls that each phase makes then."""
+
+    baseline: int
+    candidate: int
+    answer: int
+    proposal: tuple[int, int]
+    search_calls: int
+    asks: int
+
+
+def forecast(config: RunConfig, task: Task, plan: Plan) -> Forecast:
+    """Return what a run of ``config`` on ``task`` by ``plan`` will take."""
+    cases = _cases(config, task, plan)
+    settings = config.settings
+    per_round = _proposals_per_round(config)
+    rounds = settings.num_bootstrap_seeds * per_round
+    later = sum(0 < r.number < settings.generations and r.newcomers > 0 for r in plan.rungs) * per_round
+    # Test rows are asked with the baseline's prompt and the winner's; the two of the ablation have one part of each.
+    shapes: tuple[tuple[str, Callable[[_Case], tuple[int, int]], int], ...] = (
+        ("Bootstrap", lambda c: (plan.bootstrap, 0), rounds + (1 if rounds else 0)),
+        ("Search", lambda c: (plan.baseline, c.search_calls), later),
+        ("Final test", lambda c: (plan.test_rows, plan.test_rows), 0),
+        ("Ablation", lambda c: (plan.ablation_rows, plan.ablation_rows), 0),
+    )
+    phases = tuple(_phase(config, name, [(c, *calls(c)) for c in cases], asked) for name, calls, asked in shapes)
+    high = cases[2]
+    call_usd = _policy_price(config, high.candidate, high.answer)
+    proposal_usd = _meta_price(config, *high.proposal)
+    round_usd = None if proposal_usd is None else (1 + per_round) * high.asks * proposal_usd
+    return Forecast(phases, call_usd, round_usd)
+
+
+def time_in_words(seconds: tuple[float, float]) -> str:
+    """Return ``2 to 5 minutes`` or ``20 to 50 s``."""
+    low, high = seconds
+    if high < 90:
+        return f"{max(1, round(low))} to {max(2, round(high))} s"
+    return f"{max(1, round(low / 60))} to {max(2, round(high / 60))} minutes"
+
+
+def cost_in_words(cost: Range | None) -> str:
+    """Return the expected cost with its range, or that it is unknown."""
+    if cost is None:
+        return "unknown: no price is known for this model; --max-cost-usd cannot help, budget does"
+    if cost[2] == 0:
+        return "nothing: the model runs on this machine"
+    return f"about ${cost[1]:.3f} (${cost[0]:.3f} to ${cost[2]:.3f})"
+
+
+def _cases(config: RunConfig, task: Task, plan: Plan) -> tuple[_Case, _Case, _Case]:
+    settings = config.settings
+    query = _mean([len(row.query) for row in task.val])
+    longest = max((len(row.query) for row in (*task.val, *task.test)), default=0)
+    form = _form_chars(config, task)
+    bare = _prompt_tokens(Candidate(task.instruction), form, query)
+    sets = build_demo_sets(task, Evidence(), replace(settings, num_demo_sets=min(settings.num_demo_sets, 8)))
+    lengths = [_prompt_tokens(Candidate(task.instruction, s.demos), form, query) for s in sets]
+    top = max(_prompt_tokens(Candidate(task.instruction, s.demos), form, longest) for s in sets)
+    # A new instruction is about as long as the model may make it; the starting one is no guide.
+    top += LONG_PROPOSAL_ANSWER_TOKENS if settings.optimize_instructions else 0
+    proposal = round((PROPOSAL_CHARS + sum(len(label) + 4 for label in task.labels)) / CHARS_PER_TOKEN)
+    planned = plan.search + plan.finalists
+    low = _Case(bare, bare, ANSWER_TOKENS, (proposal, PROPOSAL_ANSWER_TOKENS), plan.rungs[0].spent_after, 1)
+    expected = replace(low, candidate=round(_mean(lengths)), search_calls=planned)
+    high = _Case(
+        top,
+        top,
+        config.policy.max_completion_tokens,
+        (2 * proposal, LONG_PROPOSAL_ANSWER_TOKENS),
+        planned,
+        1 + MAX_REASKS,
+    )
+    return low, expected, high
+
+
+def _phase(config: RunConfig, name: str, cases: Sequence[tuple[_Case, int, int]], proposals: int) -> PhaseForecast:
+    costs: list[float | None] = []
+    for case, with_baseline, with_candidate in cases:
+        parts = [
+            _times(with_baseline, _policy_price(config, case.baseline, case.answer)),
+            _times(with_candidate, _policy_price(config, case.candidate, case.answer)),
+            _times(proposals * case.asks, _meta_price(config, *case.proposal)),
+        ]
+        known = [part for part in parts if part is not None]
+        costs.append(sum(known) if len(known) == len(parts) else None)
+    case, with_baseline, with_candidate = cases[1]
+    prompt = with_baseline * case.baseline + with_candidate * case.candidate + proposals * case.proposal[0]
+    answers = (with_baseline + with_candidate) * case.answer + proposals * case.proposal[1]
+    calls = with_baseline + with_candidate
+    priced = [cost for cost in costs if cost is not None]
+    cost = (priced[0], priced[1], priced[2]) if len(priced) == len(costs) else None
+    return PhaseForecast(name, calls, proposals, prompt, answers, cost, _seconds(config, calls, proposals))
+
+
+def _prompt_tokens(candidate: Candidate, form_chars: int, query_chars: float) -> int:
+    messages = candidate_messages(candidate, "")
+    text = sum(len(message["content"]) for message in messages)
+    return round((text + form_chars + query_chars) / CHARS_PER_TOKEN + TURN_TOKENS * len(messages))
+
+
+def _form_chars(config: RunConfig, task: Task) -> int:
+    """Characters of the list of labels that goes with every question; the local model is held to it by a grammar."""
+    if config.policy.provider == "local" and config.policy.output_mode != "text":
+        return 0
+    return len(json.dumps(list(task.labels))) if task.labels else 0
+
+
+def _proposals_per_round(config: RunConfig) -> int:
+    if not config.settings.optimize_instructions or config.proposer == "built-in":
+        return 0
+    wanted = config.settings.num_instructions_per_module
+    return max(1, wanted // 4) if config.proposer == "both" else wanted
+
+
+def _policy_price(config: RunConfig, prompt_tokens: int, answer_tokens: int) -> float | None:
+    usage = TokenUsage(prompt_tokens, answer_tokens)
+    return price(config.policy.provider, config.policy.model, usage, config.policy.base_url)
+
+
+def _meta_price(config: RunConfig, prompt_tokens: int, answer_tokens: int) -> float | None:
+    usage = TokenUsage(prompt_tokens, answer_tokens)
+    return price(config.meta_model_provider, config.meta_model, usage, config.policy.base_url)
+
+
+def _times(count: int, each: float | None) -> float | None:
+    if count == 0:
+        return 0.0
+    return None if each is None else count * each
+
+
+def _seconds(config: RunConfig, calls: int, proposals: int) -> tuple[float, float]:
+    is_local = config.policy.provider == "local"
+    each = LOCAL_SECONDS if is_local else HOSTED_SECONDS
+    at_once = 1 if is_local else max(1, config.max_concurrent)
+    proposal = LOCAL_PROPOSAL_SECONDS if config.meta_model_provider == "local" else HOSTED_PROPOSAL_SECONDS
+    return (
+        calls / at_once * each[0] + proposals * proposal[0],
+        calls / at_once * each[1] + proposals * proposal[1],
+    )
+
+
+def _sum_ranges(ranges: Sequence[Range | None]) -> Range | None:
+    known = [found for found in ranges if found is not None]
+    if len(known) < len(ranges):
+        return None
+    return sum(r[0] for r in known), sum(r[1] for r in known), sum(r[2] for r in known)
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers) if numbers else 0.0
+
+
+def _as_dict(phase: PhaseForecast) -> dict[str, Any]:
+    cost = None if phase.cost_usd is None else dict(zip(("low", "expected", "high"), phase.cost_usd, strict=True))
+    return {
+        "name": phase.name,
+        "calls": phase.calls,
+        "proposals": phase.proposals,
+        "prompt_tokens": phase.prompt_tokens,
+        "completion_tokens": phase.completion_tokens,
+        "cost_usd": cost,
+        "seconds": {"low": phase.seconds[0], "high": phase.seconds[1]},
+    }
