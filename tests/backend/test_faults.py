@@ -38,8 +38,13 @@ def test_calls_that_fail_by_chance_change_no_byte_of_the_documents(stage, clean,
     assert len(stage.model.requests) > stage.clean_calls * (1 + share / 2)
 
 
-@pytest.mark.parametrize("fault", [Scripted.error(500), FAULTS[-1]], ids=["500", "dropped"])
-def test_endpoint_that_only_fails_pauses_the_job_and_a_resume_gives_the_clean_bytes(stage, clean, fault):
+# Where no retries are wanted a refusal for load is not waited out: that stands for an outage longer than the patience.
+@pytest.mark.parametrize(
+    ("fault", "retries"),
+    [(Scripted.error(500), 1), (FAULTS[-1], 1), (Scripted.rate_limited(None), 0)],
+    ids=["500", "dropped", "429"],
+)
+def test_endpoint_that_only_fails_pauses_the_job_and_a_resume_gives_the_clean_bytes(stage, clean, fault, retries):
     client, expected = clean
     half = stage.clean_calls // 2
 
@@ -47,11 +52,11 @@ def test_endpoint_that_only_fails_pauses_the_job_and_a_resume_gives_the_clean_by
         return scripted_answer(body) if len(stage.model.requests) <= half else fault
 
     stage.model.answer = dies_halfway
-    job_id = client.submit(stage.document(**QUICK, max_retries=1))
+    job_id = client.submit(stage.document(**QUICK, max_retries=retries))
     status = wait_for(client, job_id, "paused", "failed", "succeeded", seconds=120)
     assert status["status"] == "paused", status
     # Eight failures in a row, and twice the twelve rollouts that are open: no storm against what is down.
-    assert len(stage.model.requests) <= half + (8 + 2 * 12) * 2
+    assert len(stage.model.requests) <= half + (8 + 2 * 12) * (1 + retries)
     stage.model.answer = scripted_answer
     client.resume(job_id)
     assert wait_for(client, job_id, "succeeded", "failed", "paused")["status"] == "succeeded"

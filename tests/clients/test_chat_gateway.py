@@ -192,7 +192,28 @@ def test_pauses_grow_have_jitter_and_a_bound() -> None:
     assert max(harness.clock.slept) > 10.0
 
 
-@pytest.mark.parametrize("status", [429, 503])
+def test_pauses_stay_short_while_other_calls_are_answered() -> None:
+    gateways: list[ChatGateway] = []
+
+    async def sleep(seconds: float) -> None:
+        await gateways[0].complete({**BODY, "n": 1})
+        await harness.clock.sleep(seconds)
+
+    harness = Harness([], max_retries=12)
+    harness.options["pacing"] = replace(harness.clock.pacing(), sleep=sleep)
+    harness.server.answer = lambda body: "fine" if "n" in body else Scripted.error(500)
+
+    async def work(gateway: ChatGateway) -> None:
+        gateways.append(gateway)
+        with pytest.raises(CallFailed):
+            await gateway.complete(BODY)
+
+    harness.run(work)
+    assert len(harness.clock.slept) == 12
+    assert max(harness.clock.slept) <= 0.15
+
+
+@pytest.mark.parametrize("status", [429, 503, 529])
 def test_an_outage_for_load_is_waited_out_beyond_the_retries(status: int) -> None:
     harness = Harness([Scripted.error(status)] * 8, "fine", max_retries=2)
     assert text(harness.complete()) == "fine"
@@ -462,7 +483,7 @@ def test_no_more_requests_are_under_way_than_allowed() -> None:
     assert harness.server.peak == 3
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [429, 503, 529])
 def test_load_halves_the_limit_once_per_burst_and_success_lets_it_grow(status: int) -> None:
     harness = Harness([Scripted.error(status)] * 8, "fine", max_concurrent=8)
 

@@ -53,7 +53,7 @@ __all__ = [
 T = TypeVar("T")
 
 FIRST_BACKOFF_SECONDS, BACKOFF_FACTOR, LONGEST_BACKOFF_SECONDS = 0.15, 3.0, 20.0
-"""A single failed call mostly goes well at once; what fails again and again is given time."""
+"""A single failed call mostly goes well at once; pauses grow only while the endpoint answers nobody."""
 LONGEST_LOAD_BACKOFF_SECONDS = 4.0
 LOAD_PATIENCE_SECONDS = 45.0
 """So long a call is tried again while the endpoint answers that it has too much to do, whatever ``max_retries``."""
@@ -61,7 +61,7 @@ CONNECT_SECONDS = 10.0
 IDLE_CONNECTION_SECONDS = 2.0
 """Servers drop idle connections after 5 s and more; giving them up earlier never loses a request to that."""
 GRACE_SECONDS = 0.5
-LOADED_STATUSES = (429, 503)
+LOADED_STATUSES = (429, 503, 529)
 SUBSTITUTES: Mapping[str, str | None] = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
@@ -182,6 +182,7 @@ class ChatGateway:
         self._pacing = pacing or Pacing()
         self._limit = AdaptiveLimit(max_concurrent, self._pacing)
         self._redact = Redactor(endpoint.api_key)
+        self._answers = 0
         self._refused: set[str] = set()
         if endpoint.wants_max_tokens:
             self._refused.add("max_completion_tokens")
@@ -240,7 +241,8 @@ class ChatGateway:
             self._run_sync(self.close(), 5.0)
 
     async def _complete(self, call: _Call) -> dict[str, Any]:
-        number = retries = 0
+        number = retries = in_a_row = 0
+        answers = self._answers
         while True:
             self._raise_if_hopeless(call)
             number += 1
@@ -250,17 +252,21 @@ class ChatGateway:
             failure = tried.failure
             if failure is None:
                 assert tried.completion is not None
+                self._answers += 1
                 self._limit.succeeded()
                 await self._record(call, number, "ok", tried)
                 return tried.completion.body
             if self._adapts(tried):
                 await self._record(call, number, "retry", tried)
                 continue
-            pause = self._pause_after(call, tried, retries)
+            if self._answers > answers:  # to others in the meantime: the endpoint is not away
+                in_a_row, answers = 0, self._answers
+            pause = self._pause_after(call, tried, retries, in_a_row)
             await self._record(call, number, "failed" if pause is None else "retry", tried)
             if pause is None:
                 raise failure
             retries += 1
+            in_a_row += 1
             await self._pacing.sleep(pause)
 
     def _raise_if_hopeless(self, call: _Call) -> None:
@@ -346,8 +352,12 @@ class ChatGateway:
         self._refused.add(name)
         return True
 
-    def _pause_after(self, call: _Call, tried: _Tried, retries: int) -> float | None:
-        """Return for how long to wait before the next attempt; ``None`` to give up now."""
+    def _pause_after(self, call: _Call, tried: _Tried, retries: int, in_a_row: int) -> float | None:
+        """Return for how long to wait before the next attempt; ``None`` to give up now.
+
+        ``in_a_row``: earlier failures of this call since the endpoint last answered any call. Refusals for load count
+        them all: an endpoint that answers others all the same has too much to do.
+        """
         failure, asked = tried.failure, None
         assert failure is not None
         is_load = failure.status in LOADED_STATUSES and failure.retryable
@@ -360,7 +370,7 @@ class ChatGateway:
         if not failure.retryable or (retries >= self._max_retries and not (is_load and self._waits_for_load(call))):
             return None
         cap = LONGEST_LOAD_BACKOFF_SECONDS if is_load else LONGEST_BACKOFF_SECONDS
-        longest = min(cap, FIRST_BACKOFF_SECONDS * BACKOFF_FACTOR ** min(retries, 10))
+        longest = min(cap, FIRST_BACKOFF_SECONDS * BACKOFF_FACTOR ** min(retries if is_load else in_a_row, 10))
         pause = (asked or 0.0) + self._pacing.rng.uniform(0.0, longest)
         return pause if pause < self._remaining(call) else None
 
