@@ -13,10 +13,13 @@ import argparse
 import resource
 import time
 
+import schedules
 from landscapes import FAMILIES, Landscape
-from schedules import ROLLOUTS_PER_TRIAL, ours
 
 from mipro_walk.core import race, scoreboard
+
+ROLLOUTS_PER_TRIAL = 8
+"""So many that each of the five thousand candidates of the first rung can be scored on a row."""
 
 
 class Clock:
@@ -43,7 +46,8 @@ def main() -> None:
     race.suggest, scoreboard.pool = ask, tell
     started = time.monotonic()
     landscape = Landscape(FAMILIES[0], 200, 100, seed=0)
-    pick = ours("tpe")(landscape, options.trials * ROLLOUTS_PER_TRIAL, 0, [])
+    schedules.ROLLOUTS_PER_TRIAL = ROLLOUTS_PER_TRIAL
+    pick = schedules.ours("tpe")(landscape, options.trials * ROLLOUTS_PER_TRIAL, 0, [])
     seconds = time.monotonic() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     asked = [1000 * spent / count for spent, count in ask.calls if count]
