@@ -16,7 +16,6 @@ since it was started last. Runs have no time limit, so that the load of the mach
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import os
@@ -229,7 +228,7 @@ class Record:
 
 def configuration(key: RunKey, test_rows: int | None = None) -> RunConfig:
     """Return the configuration of a run: quick-local with the rows of the slice."""
-    document = copy.deepcopy(get_profile("quick-local").document)
+    document = get_profile("quick-local").document
     section = document["prompt_learning"]
     section["env_config"] = {"num_intents": key.num_intents}
     section["mipro"] |= ROWS[key.num_intents]

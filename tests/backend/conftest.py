@@ -84,7 +84,7 @@ def scripted_answer(body: dict[str, Any]) -> str:
     return keyword_answer(body)
 
 
-def wait_for(client: BackendClient, job_id: str, *statuses: str, seconds: float = 60.0) -> dict[str, Any]:
+def wait_for(client: BackendClient, job_id: str, *statuses: str, seconds: float = 180.0) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -93,6 +93,8 @@ def wait_for(client: BackendClient, job_id: str, *statuses: str, seconds: float 
             status = {"status": "unreachable"}
         if status["status"] in statuses:
             return status
+        if status["status"] in {"succeeded", "failed", "cancelled"}:
+            break
         time.sleep(0.05)
     raise AssertionError(f"still {status}")
 

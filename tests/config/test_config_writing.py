@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mipro_walk.config import PROFILES, load_config, parse_config, render_config, write_config
+from mipro_walk.config import PROFILES, get_profile, load_config, parse_config, render_config, write_config
 from mipro_walk.config.reference import profile_files, with_reference
 from mipro_walk.config.sections import SECTIONS
 from mipro_walk.core.plan import make_plan
@@ -121,6 +121,11 @@ def test_wrong_overrides_write_nothing(tmp_path: Path, overrides: dict[str, Any]
     with pytest.raises(ConfigError):
         write_config(tmp_path / "c.toml", "walkthrough", overrides)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_changing_a_profiles_document_changes_no_later_one() -> None:
+    get_profile("walkthrough").document["prompt_learning"]["termination_config"]["budget"] = 7
+    assert get_profile("walkthrough").document["prompt_learning"]["termination_config"]["budget"] == 100
 
 
 def test_an_unknown_profile_is_refused_with_the_choices(tmp_path: Path) -> None:

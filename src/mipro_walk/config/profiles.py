@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mipro_walk.config.published import ROOT
@@ -128,11 +129,12 @@ PROFILES: dict[str, Profile] = {
 
 
 def get_profile(name: str) -> Profile:
-    """Return a profile by its name.
+    """Return a profile by its name; its document is the caller's own, to change as it likes.
 
     Raises:
         ConfigError: no such profile.
     """
     if name not in PROFILES:
         raise ConfigError(f"Unknown profile {name!r}.", f"Choose one of {', '.join(PROFILES)}.")
-    return PROFILES[name]
+    profile = PROFILES[name]
+    return replace(profile, document=copy.deepcopy(profile.document))
