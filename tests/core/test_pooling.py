@@ -85,3 +85,9 @@ def test_equal_candidates_are_estimated_nearly_equal():
     truth, rows = grid(6, 6, 10)
     means = [e.mean for e in pool(draw(truth, rows, seed=5)).values()]
     assert max(means) - min(means) < 0.12
+
+
+def test_the_order_of_the_sums_changes_no_bit():
+    observed = draw(*grid(6, 5, 30, 0.4, 0.4))
+    backwards = Observations(observed.keys, observed.candidate[::-1], observed.row[::-1], observed.score[::-1])
+    assert pool(observed) == pool(backwards)

@@ -81,8 +81,8 @@ def axis_importance(board: Scoreboard, space: SearchSpace) -> Importance:
         reason = f"the scores of {len(keys)} candidates follow neither axis more than shuffled scores do"
         return Importance(len(keys), p_values=p_values, reason=reason)
     beyond = {axis: max(0.0, found[axis] - sum(c[axis] for c in by_chance) / SHUFFLES) for axis in AXES}
-    share = beyond["instruction"] / sum(beyond.values())
-    return Importance(len(keys), share, 1.0 - share, p_values)
+    share = round(beyond["instruction"] / sum(beyond.values()), 9)
+    return Importance(len(keys), share, round(1.0 - share, 9), p_values)
 
 
 def _lifts(scores: Sequence[Mapping[int, float]]) -> list[float]:

@@ -26,6 +26,9 @@ PRIOR_INTERACTION_SD = 0.015
 ROW_VARIANCE = 0.12
 """Variance of a 0/1 score between rows, half of the largest there is: rows seen by few candidates stay near zero."""
 MIN_NOISE_VARIANCE = 0.02
+DIGITS = 9
+"""Estimates are rounded to so many: the last bits of a matrix inverse depend on where in memory it lies, and the same
+run must give the same bytes."""
 
 Key = tuple[int, int]
 
@@ -70,8 +73,8 @@ def pool(observed: Observations) -> dict[Key, Estimate]:
         model.fit_rows()
         model.fit_candidates()
         model.fit_variances()
-    columns = zip(observed.keys, model.mean, np.sqrt(model.variance), model.alone, strict=True)
-    return {key: Estimate(float(mean), float(sd), float(alone)) for key, mean, sd, alone in columns}
+    found = np.round([model.mean, np.sqrt(model.variance), model.alone], DIGITS).T.tolist()
+    return {key: Estimate(*values) for key, values in zip(observed.keys, found, strict=True)}
 
 
 class _Model:

@@ -65,10 +65,10 @@ def survivors(estimates: Mapping[Key, Estimate], count: int) -> list[Key]:
     """
 
     def promise(key: Key) -> tuple[float, Key]:
-        return (-round(estimates[key].mean + OPTIMISM * estimates[key].sd, 9), key)
+        return (-(estimates[key].mean + OPTIMISM * estimates[key].sd), key)
 
     def alone(key: Key) -> tuple[float, Key]:
-        return (-round(estimates[key].alone, 9), key)
+        return (-estimates[key].alone, key)
 
     ranked = sorted(estimates, key=promise)
     best = ranked[: count - int(count * ALONE_SHARE)]

@@ -78,7 +78,7 @@ class Scoreboard:
         if self._ranked is None:
             estimates = self.estimates()
             scored = [self.entries[key] for key in estimates]
-            self._ranked = sorted(scored, key=lambda e: (-round(estimates[e.key].mean, 9), -e.n, e.key))
+            self._ranked = sorted(scored, key=lambda e: (-estimates[e.key].mean, -e.n, e.key))
         return self._ranked
 
     def _observations(self) -> Observations:
