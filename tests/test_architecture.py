@@ -131,10 +131,11 @@ def test_the_core_imports_only_itself_types_and_errors():
     assert not outside(CORE, ("types", "errors"))
 
 
-def test_the_core_needs_no_package_but_numpy_and_sampler_and_importance_optuna():
+def test_the_core_needs_no_package_but_numpy_beside_optuna_and_its_blas_limit():
     for module in CORE:
         allowed = {*sys.stdlib_module_names, OURS, "numpy"} - set(WORLDLY)
         allowed |= {"optuna"} if module.name in OPTUNA_USERS else set()
+        allowed |= {"threadpoolctl"} if module.name == f"{OURS}.core.pooling" else set()
         strangers = [f"{module.name}:{i.line} {i.path}" for i in module.imports if i.path.split(".")[0] not in allowed]
         assert not strangers
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 ROUNDS = 6
 """Rounds of fitting; the estimates move by less than a tenth of a point afterwards."""
@@ -29,6 +30,9 @@ MIN_NOISE_VARIANCE = 0.02
 DIGITS = 9
 """Estimates are rounded to so many: the last bits of a matrix inverse depend on where in memory it lies, and the same
 run must give the same bytes."""
+
+BLAS = ThreadpoolController()
+"""Matrices of some hundred rows are inverted faster by one thread; several wait for each other on a busy machine."""
 
 Key = tuple[int, int]
 
@@ -69,10 +73,11 @@ def pool(observed: Observations) -> dict[Key, Estimate]:
     if not len(observed.score):
         return {}
     model = _Model(observed)
-    for _ in range(ROUNDS):
-        model.fit_rows()
-        model.fit_candidates()
-        model.fit_variances()
+    with BLAS.limit(limits=1):
+        for _ in range(ROUNDS):
+            model.fit_rows()
+            model.fit_candidates()
+            model.fit_variances()
     found = np.round([model.mean, np.sqrt(model.variance), model.alone], DIGITS).T.tolist()
     return {key: Estimate(*values) for key, values in zip(observed.keys, found, strict=True)}
 

@@ -25,9 +25,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 MAX_REPEATS = 20
 """After so many known candidates in a row the sampler has nothing new to say, and fewer suggestions are accepted."""
 EI_CANDIDATES = 24
-MAX_TOLD = 2_000
+MAX_TOLD = 500
 """Candidates told to a sampler: TPE sorts its whole history for every suggestion."""
-BEST_TOLD = 200
+BEST_TOLD = 100
 """How many of them are the best ones; the rest is an even selection of all others."""
 
 

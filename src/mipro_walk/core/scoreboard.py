@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,11 @@ class Scoreboard:
     def __init__(self, order: Sequence[int]) -> None:
         self.order = tuple(order)
         self.entries: dict[Key, Entry] = {}
+        self._position = {seed: position for position, seed in enumerate(self.order)}
+        self._scored: dict[Key, int] = {}
+        # Known scores once more, as the pooled estimate wants them: reading them out of ten thousand entries for each
+        # estimate would take longer than the estimate.
+        self._candidate, self._row, self._score = array("q"), array("q"), array("d")
         self._pooled: dict[Key, Estimate] | None = None
         self._ranked: list[Entry] | None = None
 
@@ -55,8 +61,12 @@ class Scoreboard:
         return self.entries.setdefault(key, Entry(key, candidate))
 
     def record(self, key: Key, seed: int, outcome: Outcome) -> None:
-        """Keep how one rollout of a candidate that has an entry ended."""
+        """Keep how one rollout of a candidate that has an entry ended. Each row is recorded once for a candidate."""
         self.entries[key].outcomes[seed] = outcome
+        if outcome.score is not None:
+            self._candidate.append(self._scored.setdefault(key, len(self._scored)))
+            self._row.append(self._position[seed])
+            self._score.append(outcome.score)
         self._pooled = self._ranked = None
 
     def rows_of(self, key: Key) -> int:
@@ -82,12 +92,8 @@ class Scoreboard:
         return self._ranked
 
     def _observations(self) -> Observations:
-        scored = [entry for entry in self.entries.values() if entry.n]
-        index = {seed: position for position, seed in enumerate(self.order)}
-        triples = [(c, index[seed], score) for c, e in enumerate(scored) for seed, score in e.known.items()]
-        candidate, row, score = zip(*triples, strict=True) if triples else ((), (), ())
-        dense = np.unique(np.array(row, dtype=int), return_inverse=True)[1]
-        return Observations([e.key for e in scored], np.array(candidate, dtype=int), dense, np.array(score))
+        dense = np.unique(np.array(self._row), return_inverse=True)[1]
+        return Observations(list(self._scored), np.array(self._candidate), dense, np.array(self._score))
 
 
 def common_scores(entries: Iterable[Entry]) -> dict[Key, tuple[float, int]]:
