@@ -18,7 +18,7 @@ import mipro_walk
 
 PROJECT = Path(__file__).parent.parent
 OURS = "mipro_walk"
-LEAVES = ("types", "errors", "version")
+LEAVES = ("types", "errors", "version", "plain_text")
 OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
 IN_PROCESS = f"{OURS}.cli.optimize_command"
 """The one command that runs a job without servers, so it puts the backend's parts together itself."""
