@@ -24,11 +24,11 @@ def word_diff(before: str, after: str) -> list[Part]:
     old, new = _pieces(before, after)
     matcher = SequenceMatcher(None, [piece.strip() for piece in old], [piece.strip() for piece in new], autojunk=False)
     if matcher.ratio() < LEAST_IN_COMMON:
-        return _nonempty([("del", before), ("ins", after)])
+        return _nonempty([("del", _ended(before, "\n\n")), ("ins", after)])
     parts: list[Part] = []
     for kind, a, b, c, d in matcher.get_opcodes():
         removed, added = "".join(old[a:b]), "".join(new[c:d])
-        parts += [("same", added)] if kind == "equal" else [("del", removed), ("ins", added)]
+        parts += [("same", added)] if kind == "equal" else [("del", _ended(removed, " ")), ("ins", added)]
     return _nonempty(parts)
 
 
@@ -42,6 +42,11 @@ def _pieces(before: str, after: str) -> tuple[list[str], list[str]]:
 def _words(text: str) -> list[str]:
     """Return the words of a text, each with the white space that follows it."""
     return re.findall(r"^\s+|\S+\s*", text)
+
+
+def _ended(text: str, gap: str) -> str:
+    """Return a removed text with a gap behind it, so that it does not run into what follows."""
+    return text if not text or text[-1].isspace() else text + gap
 
 
 def _nonempty(parts: list[Part]) -> list[Part]:

@@ -143,13 +143,8 @@ def _winner_frame(data: Sequence[Spec], x: Spec, y: Spec) -> list[Spec]:
 
 
 def _heat_texts(data: Sequence[Spec], x: Spec, y: Spec) -> Spec:
-    rows = [{**row, "tone": "high" if row["step"] >= DARK_FROM else "low"} for row in data]
-    color = {
-        "field": "tone",
-        "type": "nominal",
-        "scale": {"domain": ["low", "high"], "range": ["var(--heat-text-low)", "var(--heat-text-high)"]},
-        "legend": None,
-    }
+    rows = [{**row, "tone": f"var(--heat-text-{'high' if row['step'] >= DARK_FROM else 'low'})"} for row in data]
+    color = {"field": "tone", "type": "nominal", "scale": None}
     return {
         "data": {"values": rows},
         "mark": {"type": "text", "aria": False},

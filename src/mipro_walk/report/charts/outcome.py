@@ -9,16 +9,17 @@ from mipro_walk.report.charts.shared import TIP, Document, Spec, number
 from mipro_walk.report.charts.svg import draw
 from mipro_walk.results.words import points
 
-WIDTH = 420
-BAR = 26
-NAME_CHARACTER = 7.4
-"""Pixels that a character of a name may need."""
+WIDTH = 304
+"""Inner width: the whole chart fits a phone. Names stand above their bars, since beside them nothing would be left."""
+BAR = 11
+STEP = 34
 SIGNED = "datum.value == 0 ? '0' : format(datum.value, '+d')"
+MAX_NAME = 46
 NO_ANSWER = "(no usable answer)"
 MAX_LABELS = 12
 """Labels drawn of those that gained, and of those that lost."""
 MAX_PAIRS = 10
-BASELINE, WINNER = "var(--chart-baseline)", "var(--chart-winner)"
+BASELINE, WINNER, OTHER = "var(--chart-baseline)", "var(--chart-winner)", "var(--chart-final)"
 
 
 def difference(score: Document) -> str | None:
@@ -32,7 +33,7 @@ def difference(score: Document) -> str | None:
     x = {
         "type": "quantitative",
         "scale": {"domain": [low, high if high > low else low + 5], "nice": False},
-        "axis": {"title": "points gained over the baseline", "labelExpr": SIGNED, "tickCount": 7},
+        "axis": {"title": "points gained over the baseline", "labelExpr": SIGNED, "tickCount": 5},
     }
     text = f"{points(score['difference'])} points, 95 % interval {points(score['low'])} to {points(score['high'])}"
     layers: list[Spec] = [
@@ -47,7 +48,7 @@ def difference(score: Document) -> str | None:
             "encoding": {"x": {**x, "field": "difference"}},
         },
     ]
-    return draw({"width": 520, "height": 44, "data": {"values": [row]}, "layer": layers}, text + ".")
+    return draw({"width": WIDTH, "height": 44, "data": {"values": [row]}, "layer": layers}, text + ".")
 
 
 def _span(x: Spec, low: str, high: str, color: str, width: int, text: str) -> Spec:
@@ -59,50 +60,34 @@ def ablation(document: Document) -> str:
     """Return the scores of the four prompts, with the interval of each difference drawn from the baseline's score."""
     start = document["prompts"][0]["score"]
     rows = [_ablation_row(prompt, start) for prompt in document["prompts"]]
-    names = [row["prompt"] for row in rows]
-    y = {
-        "field": "prompt",
-        "type": "nominal",
-        "sort": names,
-        "axis": _names_axis(names),
-        "scale": {"paddingInner": 0.35},
-    }
     top = max(1e-9, *(row["high"] for row in rows))
     x = {
         "type": "quantitative",
         "scale": {"domain": [0, min(1.0, math.ceil(top * 10 + 1e-9) / 10)], "nice": False, "clamp": True},
         "axis": {"title": f"score on {document['n']} test rows", "format": ".1f", "tickCount": 6},
     }
-    whiskers = [row for row in rows if row["prompt"] != "baseline"]
+    whiskers = [row for row in rows if row["name"] != "baseline"]
+    y = _places(rows)
     layers: list[Spec] = [
+        *_bars(rows, {**x, "field": "score"}),
         {
-            "data": {"values": rows},
-            "mark": {"type": "bar"},
-            "encoding": {
-                "y": y,
-                "x": {**x, "field": "score"},
-                "color": _colors("kind", {"baseline": BASELINE, "other": WINNER}),
-                "description": TIP,
-            },
-        },
-        {
+            "data": {"values": [{}]},
             "mark": {"type": "rule", "color": BASELINE, "strokeDash": [5, 4], "strokeWidth": 2, "aria": False},
             "encoding": {"x": {**x, "datum": start}},
         },
         {
             "data": {"values": whiskers},
-            "mark": {"type": "rule", "color": "var(--text)", "strokeWidth": 2, "aria": False},
+            "mark": {"type": "rule", "color": "var(--text)", "strokeWidth": 2, "yOffset": BAR / 2, "aria": False},
             "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
         },
         {
             "data": {"values": whiskers},
-            "mark": {"type": "point", "filled": True, "opacity": 1, "color": "var(--text)", "size": 40, "aria": False},
+            "mark": {"type": "circle", "color": "var(--text)", "opacity": 1, "yOffset": BAR / 2, "aria": False},
             "encoding": {"y": y, "x": {**x, "field": "score"}},
         },
     ]
-    spec = {"width": WIDTH, "height": BAR * 1.4 * len(rows), "layer": layers}
-    told = "; ".join(f"{row['prompt']} {row['score']:.2f}" for row in rows)
-    return draw(spec, f"Scores on {document['n']} test rows: {told}.")
+    told = "; ".join(f"{row['name']} {row['score']:.2f}" for row in rows)
+    return _draw_rows(layers, len(rows), f"Scores on {document['n']} test rows: {told}.")
 
 
 def _ablation_row(prompt: Document, start: float) -> Spec:
@@ -110,35 +95,29 @@ def _ablation_row(prompt: Document, start: float) -> Spec:
     if prompt["prompt"] != "baseline":
         tip += f", {points(prompt['difference'])} points ({points(prompt['low'])} to {points(prompt['high'])})"
     return {
-        "prompt": prompt["prompt"],
+        "key": prompt["prompt"],
+        "name": prompt["prompt"],
         "score": prompt["score"],
         "low": max(0.0, start + prompt["low"]),
         "high": min(1.0, start + prompt["high"]),
-        "kind": "baseline" if prompt["prompt"] == "baseline" else "other",
+        "color": BASELINE if prompt["prompt"] == "baseline" else WINNER,
         "tip": tip,
     }
 
 
 def importance(document: Document) -> str | None:
-    """Return the shares of both axes as one bar, ``None`` if they are not known."""
+    """Return the shares of both axes, ``None`` if they are not known."""
     if document.get("instruction") is None or document.get("demo_set") is None:
         return None
-    shares = {"instruction": document["instruction"], "demonstrations": document["demo_set"]}
-    rows = [{"axis": name, "share": share, "tip": f"{name}: {share * 100:.0f} %"} for name, share in shares.items()]
-    axis = {"title": "share of what sets the better half of the candidates apart", "format": "%", "tickCount": 5}
-    spec = {
-        "width": WIDTH,
-        "height": BAR * 1.4 * len(rows),
-        "data": {"values": rows},
-        "mark": {"type": "bar"},
-        "encoding": {
-            "y": {"field": "axis", "type": "nominal", "sort": list(shares), "axis": _names_axis(list(shares))},
-            "x": {**number("share"), "scale": {"domain": [0, 1]}, "axis": axis},
-            "color": _colors("axis", {"instruction": WINNER, "demonstrations": "var(--chart-final)"}),
-            "description": TIP,
-        },
-    }
-    return draw(spec, "Importance in the search: " + "; ".join(row["tip"] for row in rows) + ".")
+    shares = (("instruction", document["instruction"], WINNER), ("demonstrations", document["demo_set"], OTHER))
+    rows = [
+        {"key": name, "name": name, "share": share, "color": color, "tip": f"{name}: {share * 100:.0f} %"}
+        for name, share, color in shares
+    ]
+    axis = {"title": "share of what sets the better half apart", "format": "%", "tickCount": 5}
+    x = {**number("share"), "scale": {"domain": [0, 1]}, "axis": axis}
+    told = "; ".join(str(row["tip"]) for row in rows)
+    return _draw_rows(_bars(rows, x), len(rows), f"Importance in the search: {told}.")
 
 
 def shown_labels(labels: Sequence[Document]) -> list[Document]:
@@ -155,29 +134,19 @@ def label_changes(labels: Sequence[Document]) -> str | None:
         return None
     rows = [
         {
-            "label": _short(label["label"]),
+            "key": place,
+            "name": _short(label["label"]),
             "change": label["change"],
-            "kind": "gained" if label["change"] > 0 else "lost",
+            "color": "var(--good)" if label["change"] > 0 else "var(--bad)",
             "tip": f"{label['label']}: {label['baseline_right']} then {label['winner_right']} of {label['n']} right",
         }
-        for label in shown
+        for place, label in enumerate(shown)
     ]
     most = max(abs(label["change"]) for label in shown)
     ticks = sorted({0, *(sign * value for sign in (1, -1) for value in _whole_ticks(most))})
     axis = {"title": "right answers more or fewer", "values": ticks, "labelExpr": SIGNED}
-    spec = {
-        "width": WIDTH,
-        "height": BAR * len(rows),
-        "data": {"values": rows},
-        "mark": {"type": "bar"},
-        "encoding": {
-            "y": {"field": "label", "type": "nominal", "sort": None, "axis": _names_axis([r["label"] for r in rows])},
-            "x": {**number("change"), "scale": {"domain": [-most, most], "nice": False}, "axis": axis},
-            "color": _colors("kind", {"gained": "var(--good)", "lost": "var(--bad)"}),
-            "description": TIP,
-        },
-    }
-    return draw(spec, "Right answers by label, winner against baseline: " + "; ".join(r["tip"] for r in rows) + ".")
+    x = {**number("change"), "scale": {"domain": [-most, most], "nice": False}, "axis": axis}
+    return _draw_rows(_bars(rows, x), len(rows), f"Right answers gained and lost by {len(rows)} labels.")
 
 
 def _whole_ticks(most: int) -> list[int]:
@@ -198,50 +167,56 @@ def hard_pairs(confusions: Document) -> list[tuple[str, str, int, int]]:
 
 def confusion(pairs: Sequence[tuple[str, str, int, int]]) -> str | None:
     """Return how often each of the hardest pairs was confused by baseline and winner, ``None`` without pairs."""
-    rows: list[Spec] = []
-    for expected, answered, before, after in pairs[:MAX_PAIRS]:
-        for who, times in (("baseline", before), ("winner", after)):
-            tip = f"{expected} answered as {answered}: {times} times by the {who}"
-            rows.append({"pair": f"{_short(expected)} → {_short(answered)}", "who": who, "times": times, "tip": tip})
-    if not rows:
+    shown = pairs[:MAX_PAIRS]
+    if not shown:
         return None
-    most = max(row["times"] for row in rows)
+    most = max(max(before, after) for _, _, before, after in shown)
     axis = {"title": "times on test rows", "values": [0, *_whole_ticks(most)], "format": "d"}
-    colors = {"baseline": BASELINE, "winner": WINNER}
-    spec = {
-        "width": 320,
-        "height": {"step": 12, "for": "offset"},
-        "data": {"values": rows},
-        "mark": {"type": "bar"},
-        "encoding": {
-            "y": {
-                "field": "pair",
-                "type": "nominal",
-                "sort": None,
-                "axis": _names_axis([row["pair"] for row in rows]),
-                "scale": {"paddingInner": 0.3},
-            },
-            "yOffset": {"field": "who", "type": "nominal", "sort": list(colors)},
-            "x": {**number("times"), "scale": {"domain": [0, most], "nice": False}, "axis": axis},
-            "color": _colors("who", colors),
-            "description": TIP,
-        },
+    x = {**number("times"), "scale": {"domain": [0, most], "nice": False}, "axis": axis}
+    layers: list[Spec] = []
+    for who, color, offset in (("baseline", BASELINE, 0), ("winner", WINNER, BAR)):
+        rows = [
+            {
+                "key": place,
+                "name": _short(f"{expected} → {answered}"),
+                "times": times[who],
+                "color": color,
+                "tip": f"{expected} answered as {answered}: {times[who]} times by the {who}",
+            }
+            for place, (expected, answered, before, after) in enumerate(shown)
+            for times in ({"baseline": before, "winner": after},)
+        ]
+        layers += _bars(rows, x, offset=offset - BAR / 2 + 4, names=who == "baseline")
+    summary = f"The {len(shown)} most confused pairs of labels; the table below holds them all."
+    return _draw_rows(layers, len(shown), summary, step=STEP + BAR)
+
+
+def _bars(rows: Sequence[Spec], x: Spec, *, offset: float = BAR / 2, names: bool = True) -> list[Spec]:
+    """Return bars of ``rows`` in their order, each with its name above it."""
+    y = _places(rows)
+    bars: Spec = {
+        "data": {"values": list(rows)},
+        "mark": {"type": "bar", "size": BAR, "yOffset": offset},
+        "encoding": {"y": y, "x": x, "color": {"field": "color", "scale": None}, "description": TIP},
     }
-    return draw(spec, f"The {len(rows) // 2} most confused pairs of labels; the table below holds them all.")
+    mark = {"type": "text", "align": "left", "baseline": "bottom", "dy": offset - BAR / 2 - 2, "aria": False}
+    written: Spec = {
+        "data": {"values": [{"key": row["key"], "name": row["name"]} for row in rows]},
+        "mark": mark,
+        "encoding": {"y": y, "x": {"value": 0}, "text": {"field": "name"}},
+    }
+    return [written, bars] if names else [bars]
 
 
-def _names_axis(names: Sequence[str]) -> Spec:
-    """Return an axis of names; the room for them holds in wider fonts than the one that the library measures."""
-    room = NAME_CHARACTER * max(len(name) for name in names)
-    look = {"labelColor": "var(--text)", "labelPadding": 8, "labelLimit": room, "minExtent": room}
-    return {"title": None, "ticks": False, "domain": False, **look}
+def _places(rows: Sequence[Spec]) -> Spec:
+    """Return the encoding of the place of each row; by a key of its own, since shortened names may be equal."""
+    return {"field": "key", "type": "nominal", "sort": [row["key"] for row in rows], "axis": None}
 
 
-def _colors(field: str, colors: dict[str, str]) -> Spec:
-    scale = {"domain": list(colors), "range": list(colors.values())}
-    return {"field": field, "type": "nominal", "scale": scale, "legend": None}
+def _draw_rows(layers: Sequence[Spec], count: int, summary: str, *, step: int = STEP) -> str:
+    return draw({"width": WIDTH, "height": step * count, "layer": list(layers)}, summary)
 
 
-def _short(label: object, limit: int = 26) -> str:
+def _short(label: object) -> str:
     text = str(label)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"

@@ -126,8 +126,9 @@ def use(best: Document, metadata: Document) -> dict[str, Any]:
     is_local = (best.get("model") or {}).get("provider") == "local"
     job_id = metadata.get("job_id")
     return {
-        "sentence": f"{BEST_PROMPT}, beside this page, holds the recommended prompt: an instruction and {demos} "
-        "demonstrations as chat messages. Your own text takes the place of {query} in the last one.",
+        "sentence": f"{BEST_PROMPT}, beside this page, holds the recommended prompt as chat messages: an instruction "
+        f"{f'and {demos} demonstrations' if demos else 'without demonstrations'}. "
+        "Your own text takes the place of {query} in the last one.",
         "serve": local_server_command() if is_local else "",
         "title": usage_title(best),
         "program": "\n".join(usage_in_python(best, BEST_PROMPT)),

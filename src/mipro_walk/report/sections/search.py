@@ -78,9 +78,9 @@ def _sentence(history: Document, known: list[Cell]) -> str:
     rungs = len({trial.get("rung") for trial in trials})
     space = f"{len(history.get('instructions') or [])} instructions and {len(history.get('demo_sets') or [])}"
     return (
-        f"{len(trials)} trials in {rungs} rung{'' if rungs == 1 else 's'} scored {len(known)} candidates made of "
-        f"{space} demonstration sets, with {history.get('rollouts', 'an unknown number of')} of {plan.get('budget', '?')} "
-        f"rollouts. It ended because: {history.get('stop_reason') or 'unknown'}."
+        f"{len(trials)} trials in {rungs} rung{'' if rungs == 1 else 's'} scored {len(known)} candidates made "
+        f"of {space} demonstration sets, with {history.get('rollouts', '?')} of {plan.get('budget', '?')} rollouts. "
+        f"It ended because: {history.get('stop_reason') or 'unknown'}."
     )
 
 

@@ -63,8 +63,8 @@ def _ablation(document: Document) -> dict[str, Any]:
     left_out = f"; {document['excluded']} left out because an answer is unknown" if document.get("excluded") else ""
     return {
         "chart": ablation(document),
-        "caption": f"All four on the same {document['n']} test rows{left_out}. The thin lines are the 95 % intervals of "
-        "the difference to the baseline, drawn from the baseline's score (dashed). One that crosses it is within noise.",
+        "caption": f"All four on the same {document['n']} test rows{left_out}. The thin lines are the 95 % intervals "
+        "of the difference to the baseline, drawn from the baseline's score (dashed): one that crosses it is noise.",
         "title": f"The four prompts on {document['n']} test rows; differences to the baseline in points",
         "columns": _columns(("prompt",), ("score", "n", "difference", "95 % interval"), ("verdict",)),
         "rows": [
