@@ -19,9 +19,10 @@ def show_invisible(text: object, *, keep_newlines: bool = False) -> str:
 def _show(character: str, keep_newlines: bool) -> str:
     if character == "\t" or (character == "\n" and not keep_newlines):
         return " "
-    if character == "\n" or unicodedata.category(character) not in INVISIBLE_CATEGORIES:
-        return character
     code = ord(character)
+    is_none = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # noncharacters: for no text, refused by some readers
+    if character == "\n" or not (is_none or unicodedata.category(character) in INVISIBLE_CATEGORIES):
+        return character
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

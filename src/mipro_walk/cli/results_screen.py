@@ -21,7 +21,7 @@ from mipro_walk.cli.explanations_screen import render_explanations
 from mipro_walk.cli.live_displays import NARROW, cost_in_words, duration, is_ascii_only
 from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
-from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, SCORE_HISTORY
+from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, REPORT, SCORE_HISTORY
 from mipro_walk.results.usage import local_server_command, usage_in_python, usage_title
 from mipro_walk.results.words import power_in_words, recommendation_in_words, unknown_in_words, verdict_in_words
 
@@ -192,6 +192,8 @@ def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Pa
         lines.append(("Make the command known to your shell:", [hint]))
     if folder is not None:
         path = folder / BEST_PROMPT
+        if (folder / REPORT).is_file():
+            lines.append(("Look at all of it in a browser:", [str(folder / REPORT)]))
         lines.append(("See the whole prompt:", [f"cat {shlex.quote(str(path))}"]))
         if (best.get("model") or {}).get("provider") == "local":
             title = "Serve the local model; the key is needed where you use it, too:"

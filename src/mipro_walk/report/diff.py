@@ -28,8 +28,10 @@ def word_diff(before: str, after: str) -> list[Part]:
     parts: list[Part] = []
     for kind, a, b, c, d in matcher.get_opcodes():
         removed, added = "".join(old[a:b]), "".join(new[c:d])
-        parts += [("same", added)] if kind == "equal" else [("del", _ended(removed, " ")), ("ins", added)]
-    return _nonempty(parts)
+        if removed and parts and not parts[-1][1][-1:].isspace():
+            removed = f" {removed}"
+        parts += _nonempty([("same", added)] if kind == "equal" else [("del", _ended(removed, " ")), ("ins", added)])
+    return parts
 
 
 def _pieces(before: str, after: str) -> tuple[list[str], list[str]]:

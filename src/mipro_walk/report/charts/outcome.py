@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from unicodedata import east_asian_width
 
 from mipro_walk.report.charts.shared import TIP, Document, Spec, number
 from mipro_walk.report.charts.svg import draw
@@ -59,7 +60,7 @@ def _span(x: Spec, low: str, high: str, color: str, width: int, text: str) -> Sp
 def ablation(document: Document) -> str:
     """Return the scores of the four prompts, with the interval of each difference drawn from the baseline's score."""
     start = document["prompts"][0]["score"]
-    rows = [_ablation_row(prompt, start) for prompt in document["prompts"]]
+    rows = [_ablation_row(place, prompt, start) for place, prompt in enumerate(document["prompts"])]
     top = max(1e-9, *(row["high"] for row in rows))
     x = {
         "type": "quantitative",
@@ -90,12 +91,12 @@ def ablation(document: Document) -> str:
     return _draw_rows(layers, len(rows), f"Scores on {document['n']} test rows: {told}.")
 
 
-def _ablation_row(prompt: Document, start: float) -> Spec:
+def _ablation_row(place: int, prompt: Document, start: float) -> Spec:
     tip = f"{prompt['prompt']}: {prompt['score']:.2f} (n={prompt['n']})"
     if prompt["prompt"] != "baseline":
         tip += f", {points(prompt['difference'])} points ({points(prompt['low'])} to {points(prompt['high'])})"
     return {
-        "key": prompt["prompt"],
+        "key": place,
         "name": prompt["prompt"],
         "score": prompt["score"],
         "low": max(0.0, start + prompt["low"]),
@@ -218,5 +219,10 @@ def _draw_rows(layers: Sequence[Spec], count: int, summary: str, *, step: int = 
 
 
 def _short(label: object) -> str:
-    text = str(label)
-    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
+    """Return a name that fits above its bar; characters of East Asia take twice the room."""
+    text, room = str(label), MAX_NAME
+    for place, character in enumerate(text):
+        room -= 2 if east_asian_width(character) in "WF" else 1
+        if room < 0:
+            return text[: place - 1] + "…"
+    return text

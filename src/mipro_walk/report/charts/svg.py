@@ -1,22 +1,26 @@
 """Vega-Lite charts as static SVG for a page: no script, no style attribute, no font, nothing that is loaded.
 
-What the library writes is not trusted but read again: only the elements and attributes named here survive. Each
-mark's description becomes its ``<title>``, which browsers show as a tooltip. Colours are CSS variables, so that one
-drawing serves light and dark.
+What the library writes is not trusted but read again: only the elements and attributes named here survive. Nor does
+it get foreign text: names and tooltips go in as numbers and come back as texts, since one odd character (U+FFFF) makes
+its native code abort the process. Each mark's description becomes its ``<title>``, which browsers show as a tooltip.
+Colours are CSS variables, so that one drawing serves light and dark.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from mipro_walk.errors import MiproWalkError
+from mipro_walk.errors import MiproWalkError, PrerequisiteError
 
 VEGA_LITE_VERSION = "6.4"
 FONT_SIZE = 12
+FOREIGN = ("name", "tip")
+"""Fields of data rows that hold foreign text."""
+STAND_IN = "text-"
 ELEMENTS = {"svg", "g", "path", "line", "text", "tspan"}
 ATTRIBUTES = {
     "d",
@@ -79,14 +83,18 @@ _TRANSLATE = re.compile(r"translate\((-?[\d.]+),(-?[\d.]+)\)")
 def draw(spec: Mapping[str, Any], summary: str) -> str:
     """Return a Vega-Lite chart as an ``<svg>`` element whose accessible name is ``summary``.
 
-    Equal specifications give equal text. Data must be inline; the library may load nothing.
+    Equal specifications give equal text. Data must be inline; the library may load nothing. Rows may hold foreign text
+    as ``name`` and ``tip`` only; its length is not seen when room is made.
 
     Raises:
         MiproWalkError: the chart cannot be drawn.
     """
-    import vl_convert
-
-    whole = {"background": None, "padding": 4, **spec, "config": CONFIG}
+    try:
+        import vl_convert
+    except ImportError as exc:
+        raise PrerequisiteError(f"Charts need vl-convert-python: {exc}.", "pip install vl-convert-python") from exc
+    texts: list[str] = []
+    whole = _numbered({"background": None, "padding": 4, **spec, "config": CONFIG}, texts)
     try:
         written = vl_convert.vegalite_to_svg(whole, vl_version=VEGA_LITE_VERSION, allowed_base_urls=[])
         root = ElementTree.fromstring(written)  # noqa: S314 (the library's own output, built from escaped values)
@@ -94,12 +102,35 @@ def draw(spec: Mapping[str, Any], summary: str) -> str:
         raise MiproWalkError(
             f"A chart cannot be drawn: {exc}", "Report this as a defect, with the job's files."
         ) from exc
-    return ElementTree.tostring(_page_svg(root, summary), encoding="unicode")
+    return ElementTree.tostring(_page_svg(root, summary, texts), encoding="unicode")
 
 
-def _page_svg(root: ElementTree.Element, summary: str) -> ElementTree.Element:
+def _numbered(value: Any, texts: list[str]) -> Any:
+    """Return a specification with every foreign text replaced by a token, and put the texts into ``texts``."""
+    if isinstance(value, Mapping):
+        return {name: _numbered_member(name, member, texts) for name, member in value.items()}
+    return [_numbered(member, texts) for member in value] if isinstance(value, list) else value
+
+
+def _numbered_member(name: str, member: Any, texts: list[str]) -> Any:
+    if name not in FOREIGN or not isinstance(member, str):
+        return _numbered(member, texts)
+    texts.append(member)
+    return f"{STAND_IN}{len(texts) - 1}"
+
+
+def _told(written: str, texts: Sequence[str]) -> str:
+    """Return what a token stands for; other text is the library's or ours."""
+    number = written.removeprefix(STAND_IN)
+    return texts[int(number)] if number != written and number.isdecimal() else written
+
+
+def _page_svg(root: ElementTree.Element, summary: str, texts: Sequence[str]) -> ElementTree.Element:
     kept = _cleaned(root)
     assert kept is not None
+    for element in kept.iter():
+        if element.tag in ("text", "title") and element.text:
+            element.text = _told(element.text, texts)
     kept.attrib = {"role": "img", "aria-label": summary, **kept.attrib}
     return kept
 
