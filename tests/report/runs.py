@@ -9,8 +9,8 @@ from typing import Any
 from mipro_walk.core.optimizer import optimize
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.results.documents import build_documents, build_metadata
-from mipro_walk.results.names import JOB_METADATA
-from tests.fakes.landscape import Landscape, ScriptedProposer, make_task
+from mipro_walk.results.names import JOB_METADATA, SCORE_HISTORY
+from tests.fakes.landscape import Landscape, ScriptedProposer, make_task, sentence, unit
 
 MODEL = {"provider": "local", "model": "smol", "temperature": 0.0, "max_completion_tokens": 20, "output_mode": "text"}
 USED = {"calls": 60, "prompt_tokens": 9000, "completion_tokens": 300, "cost_usd": 0.0123}
@@ -22,17 +22,38 @@ def finished_run(settings: OptimizerSettings | None = None, rows: int = 60) -> d
     return copy.deepcopy(_run(settings or OptimizerSettings(num_demos=3), rows))
 
 
-def large_run() -> dict[str, Any]:
-    """Return the documents of a run of 1,000 trials over 200 and more instructions and 100 and more demo sets."""
-    many = OptimizerSettings(
-        num_iterations=1000,
-        budget=5_200,
-        num_bootstrap_seeds=5,
-        num_instructions_per_module=40,
-        num_demo_sets=100,
-        test_size=500,
-    )
-    return finished_run(many, rows=500)
+def large_run(trials: int = 1_000, instructions: int = 200, demo_sets: int = 100) -> dict[str, Any]:
+    """Return the documents of a run of so many trials, its search made up: the optimizer itself would take a minute."""
+    run = finished_run(OptimizerSettings(num_demos=3, test_size=500), rows=500)
+    history = run[SCORE_HISTORY]
+    history["iterations"] = [_trial(number, trials, instructions, demo_sets) for number in range(trials)]
+    history["instructions"] = [
+        {"index": i, "text": " ".join(sentence("text", i, part) for part in range(12)), "source": "meta-model"}
+        for i in range(instructions)
+    ]
+    history["demo_sets"] = [{"index": i, "builder": "random", "seeds": list(range(10))} for i in range(demo_sets)]
+    last = history["iterations"][-1]
+    history["finalists"] = [{**last, "split": "val", "score": last["minibatch_score"], "n": last["num_seeds"]}]
+    return run
+
+
+def _trial(number: int, trials: int, instructions: int, demo_sets: int) -> dict[str, Any]:
+    score, place = unit("score", number), (unit("i", number), unit("d", number))
+    return {
+        "iteration": number,
+        "rung": number * 8 // trials,
+        "instruction": int(place[0] * instructions),
+        "demo_set": int(place[1] * demo_sets),
+        "minibatch_score": score,
+        "num_seeds": 5 + number % 20,
+        "unknown": 0,
+        "seeds": list(range(5 + number % 20)),
+        "status": "complete",
+        "startup": number < trials // 2,
+        "estimate": 0.3 + 0.4 * score,
+        "estimate_sd": 0.05,
+        "best_score": 0.5 + 0.4 * number / trials,
+    }
 
 
 @cache

@@ -192,9 +192,7 @@ def test_invisible_characters_are_written_out():
 
 def test_a_thousand_trials_stay_below_the_size_limit():
     run = large_run()
-    assert len(run[SCORE_HISTORY]["iterations"]) > 900
-    assert len(run[SCORE_HISTORY]["instructions"]) >= 200
-    assert len(run[SCORE_HISTORY]["demo_sets"]) >= 100
+    assert len(run[SCORE_HISTORY]["iterations"]) == 1_000
     assert len(render_report(run).encode()) < MAX_LARGE_BYTES
 
 
