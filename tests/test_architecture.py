@@ -18,11 +18,11 @@ import mipro_walk
 
 PROJECT = Path(__file__).parent.parent
 OURS = "mipro_walk"
-LEAVES = ("types", "errors", "version")
+LEAVES = ("types", "errors", "version", "plain_text")
 OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
 IN_PROCESS = f"{OURS}.cli.optimize_command"
 """The one command that runs a job without servers, so it puts the backend's parts together itself."""
-SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy")
+SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy", "jinja2", "vl_convert")
 WORLDLY = ("asyncio", "datetime", "http", "io", "logging", "os", "pathlib", "shutil", "socket", "sqlite3")
 WORLDLY += ("subprocess", "tempfile", "threading", "time", "urllib")
 """Standard modules with a clock, a file, a network or a thread in them."""
@@ -181,6 +181,10 @@ def test_the_ledger_and_the_results_know_only_the_core_and_files():
     assert not outside(parts("ledger", "results"), ("core", "paths", "prompting", *LEAVES))
 
 
+def test_the_report_knows_only_the_result_documents():
+    assert not outside(parts("report"), ("results", "paths", *LEAVES))
+
+
 def test_clients_know_no_one_who_uses_them():
     assert not outside(parts("clients"), LEAVES)
 
@@ -265,7 +269,8 @@ def test_the_command_line_starts_without_the_slow_packages():
 
 
 def test_results_are_shown_without_the_slow_packages():
-    shown = "import mipro_walk.cli.results_command, mipro_walk.cli.results_screen, mipro_walk.walkthrough.steps.results"
+    commands = "mipro_walk.cli.results_command, mipro_walk.cli.results_screen, mipro_walk.cli.report_command"
+    shown = f"import {commands}, mipro_walk.walkthrough.steps.results"
     assert not loaded_by(shown) & set(SLOW)
 
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from mipro_walk.cli.results_screen import render, usage_in_python, verdict_in_words
+from mipro_walk.cli.results_screen import render
 from mipro_walk.cli.visible import visible
+from mipro_walk.results.usage import usage_in_python
+from mipro_walk.results.words import verdict_in_words
 from tests.cli.scripted_backend import JOB_ID, documents
 
 

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mipro_walk.cli.live_displays import NARROW, is_ascii_only
-from mipro_walk.cli.screen_parts import heading, points
+from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
+from mipro_walk.results.words import points
 
 SHOWN_LABELS = 5
 SHOWN_PAIRS = 5

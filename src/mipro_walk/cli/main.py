@@ -21,6 +21,7 @@ from mipro_walk.cli import (
     model_command,
     optimize_command,
     paths_command,
+    report_command,
     results_command,
     run_command,
     stop_command,
@@ -57,7 +58,7 @@ model, backend and task app you name; there is no telemetry.
 """
 
 SECTIONS = {
-    "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results"),
+    "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "report"),
     "Jobs": ("jobs", "resume", "cancel", "optimize"),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
@@ -209,6 +210,7 @@ app.add_typer(task_app_command.app, name="task-app")
 app.add_typer(config_command.app, name="config")
 app.command()(train_command.train)
 app.command()(results_command.results)
+app.command()(report_command.report)
 app.command()(jobs_command.jobs)
 app.command()(train_command.resume)
 app.command()(optimize_command.optimize)

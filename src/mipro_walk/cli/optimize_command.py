@@ -39,8 +39,13 @@ def optimize(
     from mipro_walk.cli.visible import visible
     from mipro_walk.config import load_config
     from mipro_walk.paths import backend_key, home
-    from mipro_walk.results import write_documents
-    from mipro_walk.walkthrough.submit_job import TrainResult, require_score, with_spending_limit
+    from mipro_walk.report.files import write_results
+    from mipro_walk.walkthrough.submit_job import (
+        TrainResult,
+        report_problem_in_words,
+        require_score,
+        with_spending_limit,
+    )
 
     console = stderr_console()
     loaded = with_spending_limit(
@@ -61,10 +66,13 @@ def optimize(
     if documents is None:
         raise error_with_code(job.error_code, job.error or f"The job ended as {job.status}.", job.fix or "")
     folder = (results or loaded.results_path(config)).expanduser().absolute()
-    files = tuple(write_documents(folder, documents))
-    done = TrainResult(job.job_id, {"status": job.status, "stop_reason": job.stop_reason}, documents, files)
+    written = write_results(folder, documents)
+    status = {"status": job.status, "stop_reason": job.stop_reason}
+    done = TrainResult(job.job_id, status, documents, written.files, written.problem)
     if as_json:
         print_json(done.as_dict())
     else:
         render(documents, stdout_console(), folder=folder)
+    if done.report_problem:
+        console.print(f"WARN {visible(report_problem_in_words(done))}", markup=False, soft_wrap=True)
     require_score(done, fail_under)

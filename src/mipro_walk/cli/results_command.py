@@ -74,14 +74,15 @@ def _find(target: str | None, backend: str | None) -> tuple[dict[str, Any], Path
             Workdir.open()  # somebody else's folder in a shared temp folder is refused here
             return read_documents(usual), usual
     with open_backend(backend) as opened:
-        job_id = target or _last_finished(opened.client.jobs())
+        job_id = target or last_finished(opened.client.jobs())
         folder_name = (opened.client.status(job_id).get("launch") or {}).get("results_folder")
         documents = opened.client.results(job_id)
     folder = Path(folder_name) if isinstance(folder_name, str) else None
     return documents, folder if folder is not None and (folder / "best_prompt.json").exists() else None
 
 
-def _last_finished(jobs: list[dict[str, Any]]) -> str:
+def last_finished(jobs: list[dict[str, Any]]) -> str:
+    """Return the id of the newest job that ended well. Raises ConfigError if there is none."""
     for job in jobs:
         if job["status"] in ("succeeded", "completed"):
             return str(job["job_id"])

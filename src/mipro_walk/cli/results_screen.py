@@ -19,15 +19,15 @@ from mipro_walk.cli.charts import MAX_WIDTH, progress_chart
 from mipro_walk.cli.console import activation_hint
 from mipro_walk.cli.explanations_screen import render_explanations
 from mipro_walk.cli.live_displays import NARROW, cost_in_words, duration, is_ascii_only
-from mipro_walk.cli.screen_parts import heading, points
+from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
-from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, SCORE_HISTORY
+from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, REPORT, SCORE_HISTORY
+from mipro_walk.results.usage import local_server_command, usage_in_python, usage_title
+from mipro_walk.results.words import power_in_words, recommendation_in_words, unknown_in_words, verdict_in_words
 
 MAX_DEMONSTRATIONS = 12
 QUERY_WIDTH = 200
 CONFIG_NAME = "mipro_config.toml"
-LOCAL_URL = "http://127.0.0.1:8003/v1"
-LOCAL_KEY_VARIABLE = "MIPRO_WALK_LOCAL_MODEL_KEY"
 Documents = Mapping[str, Mapping[str, Any]]
 
 
@@ -55,40 +55,6 @@ def render(documents: Documents, console: Console, *, folder: Path | None = None
     _next_steps(best, metadata or {}, folder, console)
 
 
-def verdict_in_words(best: Mapping[str, Any], *, is_ascii: bool = False) -> str:
-    """Return the outcome of the final test with its numbers, or that there was none."""
-    score = best.get("score")
-    if score is None:
-        return _untested(best)
-    if score["n"] == 0:
-        return f"Not decided: all {score['excluded']} pairs of test answers are unknown, so nothing was measured."
-    arrow = "->" if is_ascii else "→"
-    change = (
-        f"{score['baseline']:.2f} {arrow} {score['winner']:.2f} on {score['n']} unseen test rows, "
-        f"{points(score['difference'])} points (95 % interval {points(score['low'])} to {points(score['high'])}), "
-        f"{_p_value(score['p_value'])}"
-    )
-    return f"{_headline(score)}: {change}."
-
-
-def _headline(score: Mapping[str, Any]) -> str:
-    if score["verdict"] == "better":
-        return "Better"
-    return "Worse" if score["verdict"] == "worse" else "No significant gain"
-
-
-def _p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def _untested(best: Mapping[str, Any]) -> str:
-    found = best.get("search_score")
-    start = "Not tested: no unseen rows were scored, so whether this prompt is better is not known."
-    if not found or found["mean"] is None:
-        return start
-    return f"{start} In the search it scored {found['mean']:.2f} on {found['n']} val rows, a flattering number."
-
-
 def _verdict(best: Mapping[str, Any], console: Console) -> None:
     score = best.get("score")
     style = "bold yellow"
@@ -105,37 +71,8 @@ def _verdict(best: Mapping[str, Any], console: Console) -> None:
         console.print(Text(power_in_words(score), style="dim"))
 
 
-def unknown_in_words(score: Mapping[str, Any]) -> str:
-    """Return what rows without two answers could change: both views of the interval."""
-    bounds = f"{points(score['cautious_low'])} to {points(score['cautious_high'])}"
-    text = (
-        f"{score['excluded']} test rows are left out because a call failed. Had they all gone against the new prompt, "
-        f"or all for it, the interval would reach from {bounds}"
-    )
-    return text + ("; they could turn the verdict." if score["could_turn"] else ".")
-
-
-def power_in_words(score: Mapping[str, Any]) -> str:
-    """Return which differences this many rows can show, and how many rows a difference as measured would need."""
-    text = (
-        f"Four times in five, {score['n']} rows show a difference of "
-        f"{points(score['detectable_difference']).lstrip('+')} points"
-    )
-    if score["verdict"] == "no significant gain" and score.get("rows_needed"):
-        return f"{text}; one of {points(abs(score['difference'])).lstrip('+')} needs about {score['rows_needed']:,}."
-    return f"{text}."
-
-
 def _recommendation(best: Mapping[str, Any], console: Console) -> None:
-    if best["recommendation"] == "winner":
-        words = "Use the prompt that was found."
-        if best.get("score") is None:
-            words += " Test it on rows of your own first."
-    elif best.get("score") and best["score"]["verdict"] == "worse":
-        words = "Keep the baseline: the prompt that was found does worse on unseen rows."
-    else:
-        words = "Keep the baseline: what was found is not shown to be better, and the baseline is simpler."
-    console.print(Text(f"Recommended: {words}"))
+    console.print(Text(f"Recommended: {recommendation_in_words(best)}"))
 
 
 def _instruction(best: Mapping[str, Any], console: Console) -> None:
@@ -255,11 +192,13 @@ def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Pa
         lines.append(("Make the command known to your shell:", [hint]))
     if folder is not None:
         path = folder / BEST_PROMPT
+        if (folder / REPORT).is_file():
+            lines.append(("Look at all of it in a browser:", [str(folder / REPORT)]))
         lines.append(("See the whole prompt:", [f"cat {shlex.quote(str(path))}"]))
         if (best.get("model") or {}).get("provider") == "local":
-            serve = f"export {LOCAL_KEY_VARIABLE}=a-key-of-your-choice; mipro-walk model serve"
-            lines.append(("Serve the local model; the key is needed where you use it, too:", [serve]))
-        lines.append((_python_title(best), usage_in_python(best, path)))
+            title = "Serve the local model; the key is needed where you use it, too:"
+            lines.append((title, [local_server_command()]))
+        lines.append((usage_title(best), usage_in_python(best, path)))
     if metadata.get("job_id"):
         lines.append(("See these results again:", [f"mipro-walk results {metadata['job_id']}"]))
     again = _more_budget(metadata, folder)
@@ -284,33 +223,3 @@ def _more_budget(metadata: Mapping[str, Any], folder: Path | None) -> str | None
     rows = {"path": f" --data {shlex.quote(detail)}", "hub": " --data hub"}.get(kind, "")
     command = f"mipro-walk run --non-interactive --workdir {shlex.quote(str(config.parent))}{rows}"
     return f"MIPRO_WALK_BUDGET={4 * budget} {command}"
-
-
-def _python_title(best: Mapping[str, Any]) -> str:
-    """Say beside the program what it leaves out: the test constrained the answer, the program does not."""
-    title = "Use it in Python (pip install openai)"
-    mode = (best.get("model") or {}).get("output_mode", "text")
-    if mode == "text":
-        return f"{title}:"
-    form = "as JSON by schema" if mode == "structured" else "by a forced tool call"
-    return f"{title}; the test asked {form}, so ask that way, too, where only known labels may come:"
-
-
-def usage_in_python(best: Mapping[str, Any], path: Path) -> list[str]:
-    """Return a program that asks the model with the recommended prompt, at most eight lines."""
-    model = best.get("model") or {}
-    client = {
-        "groq": 'OpenAI(base_url="https://api.groq.com/openai/v1", api_key=os.environ["GROQ_API_KEY"])',
-        "local": f'OpenAI(base_url="{LOCAL_URL}", api_key=os.environ["{LOCAL_KEY_VARIABLE}"])',
-        "custom": 'OpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ.get("API_KEY", "none"))',
-    }.get(str(model.get("provider")), "OpenAI()")
-    return [
-        "import json, os",
-        "from openai import OpenAI",
-        f"best = json.load(open({str(path)!r}, encoding='utf-8'))",
-        "query = 'Where is my card?'",
-        "messages = [*best['messages'][:-1], {'role': 'user', 'content': query}]",
-        f"client = {client}",
-        "answer = client.chat.completions.create(model=best['model']['model'], messages=messages)",
-        "print(answer.choices[0].message.content)",
-    ]

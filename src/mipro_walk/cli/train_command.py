@@ -165,8 +165,10 @@ class _Output:
 
     def show(self, done: TrainResult, folder: Path | None, fail_under: float | None) -> None:
         """Show the results and raise if they are below the threshold."""
+        from rich.text import Text
+
         from mipro_walk.cli.results_screen import render
-        from mipro_walk.walkthrough.submit_job import require_score
+        from mipro_walk.walkthrough.submit_job import report_problem_in_words, require_score
 
         if self.as_json:
             print_json(done.as_dict())
@@ -174,6 +176,8 @@ class _Output:
             render(done.documents, self.err if self.has_events else stdout_console(), folder=folder)
         if done.files:
             self.say(f"\nResults written to {done.files[0].parent}")
+        if done.report_problem:
+            self.err.print(Text(f"WARN {report_problem_in_words(done)}"), soft_wrap=True)
         require_score(done, fail_under)
 
 

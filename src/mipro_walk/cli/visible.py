@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from rich.console import Console
 from rich.text import Text
 
-INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-"""Control, format (bidi, zero width), surrogate, private use, line and paragraph separators."""
+from mipro_walk.plain_text import show_invisible
 
 
 def visible(text: object, encoding: str = "utf-8", *, keep_newlines: bool = False) -> str:
@@ -16,7 +13,7 @@ def visible(text: object, encoding: str = "utf-8", *, keep_newlines: bool = Fals
 
     Characters that ``encoding`` cannot say are written as escapes, too. A tab becomes a space.
     """
-    shown = "".join(_show(character, keep_newlines) for character in str(text))
+    shown = show_invisible(text, keep_newlines=keep_newlines)
     return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -30,14 +27,3 @@ def one_line(text: object, encoding: str, limit: int) -> str:
 def foreign(text: object, console: Console, style: str = "", *, keep_newlines: bool = False) -> Text:
     """Return ``text`` as something rich prints as it is: sanitized, and never read as markup."""
     return Text(visible(text, console.encoding, keep_newlines=keep_newlines), style=style, overflow="fold")
-
-
-def _show(character: str, keep_newlines: bool) -> str:
-    if character == "\t" or (character == "\n" and not keep_newlines):
-        return " "
-    if character == "\n" or unicodedata.category(character) not in INVISIBLE_CATEGORIES:
-        return character
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,11 +1,12 @@
 """The result documents: views over a finished run (``documents.py``), and how they are written."""
 
-from mipro_walk.results.files import write_documents
+from mipro_walk.results.files import add_checksum, write_documents
 from mipro_walk.results.names import (
     BEST_PROMPT,
     DOCUMENT_NAMES,
     EXPLANATIONS,
     JOB_METADATA,
+    REPORT,
     SCORE_HISTORY,
     SELECTED_DEMOS,
 )
@@ -15,7 +16,9 @@ __all__ = [
     "DOCUMENT_NAMES",
     "EXPLANATIONS",
     "JOB_METADATA",
+    "REPORT",
     "SCORE_HISTORY",
     "SELECTED_DEMOS",
+    "add_checksum",
     "write_documents",
 ]

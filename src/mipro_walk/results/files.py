@@ -19,9 +19,7 @@ def write_documents(folder: Path, documents: Mapping[str, Mapping[str, Any]]) ->
     Raises:
         PrerequisiteError: the folder cannot be written; no half-written file stays.
     """
-    metadata = dict(documents.get(JOB_METADATA, {}))
     written = []
-    checksums = {}
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
@@ -30,14 +28,28 @@ def write_documents(folder: Path, documents: Mapping[str, Mapping[str, Any]]) ->
             "Choose another one with --results; the results stay in the ledger.",
         ) from exc
     for name in sorted(set(documents) - {JOB_METADATA}):
-        data = encode(documents[name])
-        checksums[name] = hashlib.sha256(data).hexdigest()
-        write_private(folder / name, data)
+        write_private(folder / name, encode(documents[name]))
         written.append(folder / name)
-    if metadata:
-        write_private(folder / JOB_METADATA, encode({**metadata, "files": checksums}))
+    if documents.get(JOB_METADATA):
+        _write_metadata(folder, documents, {})
         written.append(folder / JOB_METADATA)
     return written
+
+
+def add_checksum(folder: Path, documents: Mapping[str, Mapping[str, Any]], name: str, data: bytes) -> None:
+    """Write ``job_metadata.json`` again, with the SHA-256 of one more file beside the documents.
+
+    Raises:
+        PrerequisiteError: it cannot be written; the one without that file stays.
+    """
+    if documents.get(JOB_METADATA):
+        _write_metadata(folder, documents, {name: data})
+
+
+def _write_metadata(folder: Path, documents: Mapping[str, Mapping[str, Any]], others: Mapping[str, bytes]) -> None:
+    files = {name: encode(documents[name]) for name in sorted(set(documents) - {JOB_METADATA})}
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in {**files, **others}.items()}
+    write_private(folder / JOB_METADATA, encode({**documents[JOB_METADATA], "files": checksums}))
 
 
 def encode(document: Mapping[str, Any]) -> bytes:

@@ -7,5 +7,6 @@ SCORE_HISTORY = "score_history.json"
 JOB_METADATA = "job_metadata.json"
 SELECTED_DEMOS = "selected_demos.json"
 EXPLANATIONS = "explanations.json"
+REPORT = "report.html"
 DOCUMENT_NAMES = (BEST_PROMPT, SCORE_HISTORY, SELECTED_DEMOS, EXPLANATIONS, JOB_METADATA)
 """Every document a finished job leaves, the most important one first."""

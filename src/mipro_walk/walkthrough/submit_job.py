@@ -67,13 +67,15 @@ class TrainResult:
     Attributes:
         status: the last status document.
         documents: the result documents by file name; empty if the job left none.
-        files: what was written of them.
+        files: what was written of them, the report included.
+        report_problem: why there is no report, if there is none.
     """
 
     job_id: str
     status: Status
     documents: Mapping[str, Mapping[str, Any]]
     files: tuple[Path, ...] = ()
+    report_problem: str = ""
 
     @property
     def score(self) -> float | None:
@@ -145,7 +147,7 @@ def resume_and_follow(client: JobClient, job_id: str, *, follow: Follow, results
 
 def finish(client: JobClient, job_id: str, status: Status, results_folder: Path | None) -> TrainResult:
     """Turn the last status into a result, with its files written, or into the error that says what to do."""
-    from mipro_walk.results import write_documents
+    from mipro_walk.report.files import Written, write_results
 
     state = status["status"]
     if state == "failed":
@@ -159,8 +161,13 @@ def finish(client: JobClient, job_id: str, status: Status, results_folder: Path 
         message = f"Job {job_id} paused: {status.get('error') or 'it was asked to'}"
         raise IncompleteError(message, f"{status.get('fix') or ''} Go on with: mipro-walk resume {job_id}".strip())
     documents = client.results(job_id) if state in ("succeeded", "completed") or status.get("stop_reason") else {}
-    files = write_documents(results_folder, documents) if documents and results_folder else []
-    return TrainResult(job_id, status, documents, tuple(files))
+    written = write_results(results_folder, documents) if documents and results_folder else Written(())
+    return TrainResult(job_id, status, documents, written.files, written.problem)
+
+
+def report_problem_in_words(done: TrainResult) -> str:
+    """Return why there is no report, and how to make it again."""
+    return f"There is no report.html: {done.report_problem} Try again with: mipro-walk report {done.job_id}"
 
 
 def last_unfinished(client: JobClient) -> str:

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from mipro_walk.errors import ConfigError
-from mipro_walk.results import DOCUMENT_NAMES
+from mipro_walk.results import DOCUMENT_NAMES, REPORT
 from mipro_walk.walkthrough.context import Context, StepResult
 from mipro_walk.walkthrough.steps import Introduction, PlainStep
+from mipro_walk.walkthrough.submit_job import report_problem_in_words
 
 MAX_BYTES = 50_000_000
 
@@ -23,7 +24,7 @@ class Results(PlainStep):
         """Return what is said before the question."""
         return Introduction(
             "Shows the verdict on unseen rows, the recommended prompt, how the search went and what it cost. "
-            "The same is kept in JSON files that you can use in your own programs.",
+            "The same is kept in JSON files that you can use in your own programs, and in report.html to look at.",
             "mipro-walk results",
             "a second",
         )
@@ -35,7 +36,10 @@ class Results(PlainStep):
     def run(self, ctx: Context) -> StepResult:
         """Show files and results."""
         documents = ctx.result.documents if ctx.result else _read(ctx)
-        found = [(name, ctx.workdir.results / name) for name in DOCUMENT_NAMES if (ctx.workdir.results / name).exists()]
+        paths = [(name, ctx.workdir.results / name) for name in (*DOCUMENT_NAMES, REPORT)]
+        found = [(name, path) for name, path in paths if path.exists()]
+        if ctx.result is not None and ctx.result.report_problem:
+            ctx.ui.warn(report_problem_in_words(ctx.result))
         ctx.ui.say(f"Files in {ctx.workdir.results}:")
         ctx.ui.table(("File", "Bytes"), [(name, f"{path.stat().st_size:,}") for name, path in found])
         ctx.ui.results(documents, str(ctx.workdir.results))

@@ -1,0 +1,1 @@
+"""The parts of the page: each takes the documents and returns what its template shows, as plain data."""

@@ -1,0 +1,84 @@
+"""The outcome of a run in words, for the screen and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+BestPrompt = Mapping[str, Any]
+"""A ``best_prompt.json``."""
+
+
+def points(difference: float) -> str:
+    """Return a difference of scores in points with its sign: 0.43 is ``+43``."""
+    value = round(difference * 100)
+    return f"{value:+d}" if value else "0"
+
+
+def verdict_in_words(best: BestPrompt, *, is_ascii: bool = False) -> str:
+    """Return the outcome of the final test with its numbers, or that there was none."""
+    score = best.get("score")
+    if score is None:
+        return _untested(best)
+    if score["n"] == 0:
+        return f"Not decided: all {score['excluded']} pairs of test answers are unknown, so nothing was measured."
+    arrow = "->" if is_ascii else "→"
+    change = (
+        f"{score['baseline']:.2f} {arrow} {score['winner']:.2f} on {score['n']} unseen test rows, "
+        f"{points(score['difference'])} points (95 % interval {points(score['low'])} to {points(score['high'])}), "
+        f"{p_value_in_words(score['p_value'])}"
+    )
+    return f"{headline(score)}: {change}."
+
+
+def headline(score: Mapping[str, Any]) -> str:
+    """Return the verdict of a test score that stands on rows."""
+    if score["verdict"] == "better":
+        return "Better"
+    return "Worse" if score["verdict"] == "worse" else "No significant gain"
+
+
+def p_value_in_words(p: float) -> str:
+    """Return a p-value to three places."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _untested(best: BestPrompt) -> str:
+    found = best.get("search_score")
+    start = "Not tested: no unseen rows were scored, so whether this prompt is better is not known."
+    if not found or found["mean"] is None:
+        return start
+    return f"{start} In the search it scored {found['mean']:.2f} on {found['n']} val rows, a flattering number."
+
+
+def unknown_in_words(score: Mapping[str, Any]) -> str:
+    """Return what rows without two answers could change: both views of the interval."""
+    bounds = f"{points(score['cautious_low'])} to {points(score['cautious_high'])}"
+    text = (
+        f"{score['excluded']} test rows are left out because a call failed. Had they all gone against the new prompt, "
+        f"or all for it, the interval would reach from {bounds}"
+    )
+    return text + ("; they could turn the verdict." if score["could_turn"] else ".")
+
+
+def power_in_words(score: Mapping[str, Any]) -> str:
+    """Return which differences this many rows can show, and how many rows a difference as measured would need."""
+    text = (
+        f"Four times in five, {score['n']} rows show a difference of "
+        f"{points(score['detectable_difference']).lstrip('+')} points"
+    )
+    if score["verdict"] == "no significant gain" and score.get("rows_needed"):
+        return f"{text}; one of {points(abs(score['difference'])).lstrip('+')} needs about {score['rows_needed']:,}."
+    return f"{text}."
+
+
+def recommendation_in_words(best: BestPrompt) -> str:
+    """Return which of the two prompts to use, and why."""
+    if best["recommendation"] == "winner":
+        words = "Use the prompt that was found."
+        if best.get("score") is None:
+            words += " Test it on rows of your own first."
+        return words
+    if best.get("score") and best["score"]["verdict"] == "worse":
+        return "Keep the baseline: the prompt that was found does worse on unseen rows."
+    return "Keep the baseline: what was found is not shown to be better, and the baseline is simpler."
