@@ -32,7 +32,7 @@ export function drawLegend(list) {
   const entries = [
     ["dots-startup", "M12 8h0", "start-up trial"],
     ["dots-trial", "M12 8h0", "trial: pooled estimate, 95 % interval"],
-    ["line-leader", "M1 8h20", "score of the leader"],
+    ["line-leader", "M1 8h20", "estimate of the leader"],
     ["line-baseline", "M1 8h20", "baseline"],
   ];
   list.replaceChildren(
@@ -48,7 +48,7 @@ export function drawLegend(list) {
 
 function frameOf(width, trials, scored, planned, baseline) {
   const values = scored.flatMap((t) => [t.value - (t.sd ?? 0), t.value + (t.sd ?? 0)]);
-  values.push(...trials.map((t) => t.best).filter(Number.isFinite));
+  values.push(...trials.map((t) => t.leader).filter(Number.isFinite));
   if (Number.isFinite(baseline?.score)) values.push(baseline.score);
   const [low, high] = bounds(values);
   const [left, right] = [MARGIN.left, width - MARGIN.right];
@@ -107,18 +107,18 @@ function intervals(trials, frame) {
 }
 
 function leaderLine(trials, frame) {
-  const points = trials.filter((t) => Number.isFinite(t.best));
+  const points = trials.filter((t) => Number.isFinite(t.leader));
   if (!points.length) return "";
   const [first, ...others] = points;
-  return `M${frame.x(first.number + 1)} ${frame.y(first.best)}` +
-    others.map((t) => `H${frame.x(t.number + 1)}V${frame.y(t.best)}`).join("");
+  return `M${frame.x(first.number + 1)} ${frame.y(first.leader)}` +
+    others.map((t) => `H${frame.x(t.number + 1)}V${frame.y(t.leader)}`).join("");
 }
 
 function described(trials, scored, baseline) {
   if (!trials.length) return "No trial has ended yet.";
-  const best = trials.at(-1).best;
+  const best = trials.at(-1).leader;
   const start = Number.isFinite(baseline?.score) ? ` The baseline has ${score(baseline.score)}.` : "";
-  return `${trials.length} trials, ${scored.length} of them scored. The leader has ${score(best)} on val.${start}`;
+  return `${trials.length} trials, ${scored.length} of them scored. The leader's estimate is ${score(best)} on val.${start}`;
 }
 
 const round = (value) => Math.round(value * 10) / 10;

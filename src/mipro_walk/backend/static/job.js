@@ -224,7 +224,7 @@ class JobView {
     drawProgression(byId("chart"), trials, { planned, baseline });
     const last = trials.at(-1);
     const start = Number.isFinite(baseline?.score) ? ` The baseline has ${score(baseline.score)} (n=${baseline.n}).` : "";
-    const now = last ? `${count(trials.length)} trials on val; the leader has ${score(last.best)}.` : "No trial has ended yet.";
+    const now = last ? `${count(trials.length)} trials on val; the leader's estimate is ${score(last.leader)}.` : "No trial has ended yet.";
     setText(byId("chart-caption"), now + start);
   }
 
@@ -298,11 +298,12 @@ class JobView {
 function drawVerdict({ test }) {
   const verdict = byId("job-verdict");
   const [words, kind] = VERDICTS[test?.verdict] ?? [test?.verdict, "is-neutral"];
-  setOptional(verdict, test ? `${words}: ${score(test.baseline)} to ${score(test.winner)}` : "");
+  setOptional(verdict, test ? `${words}: ${score(test.baseline)} → ${score(test.winner)}` : "");
   byId("job-head").className = `card ${test ? kind : ""}`;
   const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
   setOptional(byId("job-verdict-note"), test && `Baseline against winner on ${test.n} unseen rows of split test: ` +
-    `${signed(test.difference)}, 95 % interval ${signed(test.low)} to ${signed(test.high)}.`);
+    `${signed(test.difference)}, 95 % interval ${signed(test.low)} to ${signed(test.high)}. ` +
+    (test.verdict === "better" ? "The winner is recommended." : "The baseline is recommended."));
 }
 
 function drawFigures(status, progress) {
@@ -320,7 +321,6 @@ function drawFigures(status, progress) {
   const trial = progress.num_iterations ? `${count(progress.iteration)}/${count(progress.num_iterations)}` : "–";
   const best = Number.isFinite(progress.best_score);
   stats([
-    ["Phase", progress.phase ?? status.status, ""],
     ["Trial", trial, ""],
     ["Best on val", best ? score(progress.best_score) : "–", best ? `n=${count(progress.best_n)}` : ""],
     ["Spent", dollars(cost), Number.isFinite(cap) ? `cap ${dollars(cap)}` : "no cap"],

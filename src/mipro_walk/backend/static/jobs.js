@@ -86,7 +86,7 @@ function fill({ badge, cells }, job) {
 function resultOf(job) {
   if (job.test) {
     const [words] = VERDICTS[job.test.verdict] ?? [job.test.verdict];
-    return `${words}: ${score(job.test.baseline)} to ${score(job.test.winner)}, n=${job.test.n}`;
+    return `${words}: ${score(job.test.baseline)} → ${score(job.test.winner)}, n=${job.test.n}`;
   }
   const { best_score: best, best_n: n } = job.progress ?? {};
   return Number.isFinite(best) ? `best so far ${score(best)} on val, n=${n}` : "–";

@@ -21,6 +21,7 @@ export class JobState {
   constructor() {
     this.lastSeq = 0;
     this.trials = [];
+    this.values = new Map(); // the last estimate of each candidate
     this.instructions = new Map();
     this.demoSets = [];
     this.baseline = null;
@@ -64,8 +65,8 @@ export class JobState {
     const data = event.data ?? {};
     const learners = {
       "mipro.phase": () => this.phases.push({ number: data.phase, name: data.name }),
-      "mipro.trial.complete": () => this.trials.push(trialOf(data)),
-      "prompt.learning.trial.results": () => this.trials.push(this.#geneticTrial(data)),
+      "mipro.trial.complete": () => this.#addTrial(trialOf(data)),
+      "prompt.learning.trial.results": () => this.#addTrial(this.#geneticTrial(data)),
       "mipro.instruction.proposed": () => this.instructions.set(data.instruction_id, data),
       "mipro.bootstrap.demos": () => { this.demoSets = [...(data.demo_sets ?? [])]; },
       "mipro.generation": () => this.demoSets.push(...(data.demo_sets ?? [])),
@@ -74,6 +75,12 @@ export class JobState {
     };
     learners[event.type]?.();
     if (HISTORY.includes(event.type)) this.#warn(event);
+  }
+
+  /** Add a trial with the estimate of whoever led when it ended. */
+  #addTrial(trial) {
+    if (trial.value !== null) this.values.set(trial.key, trial.value);
+    this.trials.push({ ...trial, leader: this.values.get(trial.bestKey) ?? trial.best });
   }
 
   #geneticTrial(data) {
