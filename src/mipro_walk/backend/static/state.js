@@ -70,24 +70,25 @@ export class JobState {
       "mipro.instruction.proposed": () => this.instructions.set(data.instruction_id, data),
       "mipro.bootstrap.demos": () => { this.demoSets = [...(data.demo_sets ?? [])]; },
       "mipro.generation": () => this.demoSets.push(...(data.demo_sets ?? [])),
-      "mipro.baseline.val": () => { this.baseline = { score: data.score, n: data.num_seeds }; },
+      "mipro.baseline.val": () => { this.baseline = { score: figure(data.score), n: figure(data.num_seeds) ?? 0 }; },
       "mipro.topk.scored": () => this.finalists.add(`${data.instruction}/${data.demo_set}`),
     };
     learners[event.type]?.();
     if (HISTORY.includes(event.type)) this.#warn(event);
   }
 
-  /** Add a trial with the estimate of whoever led when it ended. */
+  /** Add a trial with the estimate of whoever led when it ended; until that one has an estimate, the one before. */
   #addTrial(trial) {
     if (trial.value !== null) this.values.set(trial.key, trial.value);
-    this.trials.push({ ...trial, leader: this.values.get(trial.bestKey) ?? trial.best });
+    const leader = this.values.get(trial.bestKey) ?? this.trials.at(-1)?.leader ?? trial.best;
+    this.trials.push({ ...trial, leader });
   }
 
   #geneticTrial(data) {
     const number = this.trials.length;
-    const value = data.mean ?? null;
+    const value = figure(data.mean);
     const best = Math.max(value ?? 0, this.trials.at(-1)?.best ?? 0);
-    return { number, key: `trial ${number}`, value, sd: null, n: data.completed ?? 0, best, isStartup: false };
+    return { number, key: `trial ${number}`, value, sd: null, n: figure(data.completed) ?? 0, best, isStartup: false };
   }
 
   #note(event) {
@@ -110,15 +111,17 @@ export class JobState {
 /** A trial as the chart and the leaders need it. `value` is the pooled estimate, else the score of its rows. */
 function trialOf(data) {
   return {
-    number: data.iteration,
+    number: figure(data.iteration) ?? 0,
     key: `${data.instruction}/${data.demo_set}`,
     instruction: data.instruction,
     demoSet: data.demo_set,
-    value: data.estimate ?? (data.status === "complete" ? data.minibatch_score : null),
-    sd: data.estimate_sd,
-    n: data.num_seeds,
-    best: data.best_score,
+    value: figure(data.estimate) ?? (data.status === "complete" ? figure(data.minibatch_score) : null),
+    sd: figure(data.estimate_sd),
+    n: figure(data.num_seeds) ?? 0,
+    best: figure(data.best_score),
     bestKey: `${data.best_instruction}/${data.best_demo_set}`,
     isStartup: data.startup === true,
   };
 }
+
+const figure = (value) => (Number.isFinite(value) ? value : null);
