@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mipro_walk.clients.backend import BackendClient
 
 SSH_VARIABLES = ("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
+START_SECONDS = 2.0
 SCREEN_VARIABLES = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 
 
@@ -40,7 +41,9 @@ def show_page(client: BackendClient, say: Callable[[str], None], job_id: str | N
     say(f"Live page: {address}\n  (the address is good once, for a minute)")
     if can_open():
         # A browser that stays in the foreground must not keep the job from being watched.
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        opening = threading.Thread(target=webbrowser.open, args=(address,), daemon=True)
+        opening.start()
+        opening.join(START_SECONDS)
 
 
 def can_open(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> bool:
