@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from mipro_walk.backend import interceptor as interception
-from mipro_walk.backend import keys, page, routes
+from mipro_walk.backend import keys, page, routes, views
 from mipro_walk.backend.guard import MAX_BODY_BYTES, Guard, error_answer
 from mipro_walk.backend.interceptor import Interceptor
 from mipro_walk.backend.jobs import JobRunner
@@ -55,6 +55,7 @@ def create_app(settings: BackendSettings, port: int = 0) -> FastAPI:
     app.state.closing = threading.Event()
     api = routes.JobApi(ledger, runner, box, app.state.closing)
     app.include_router(routes.create_router(api, ledger, runner, secrets.token_hex(8)))
+    app.include_router(views.create_router(api.find, ledger))
     app.include_router(keys.create_router(box, ledger))
     bearer, sessions = keys.BearerKeys(settings.keys), Sessions()
     app.include_router(page.create_router(bearer, sessions))

@@ -24,7 +24,7 @@ OPEN_PREFIXES = ("/api/interceptor/",)
 """Paths that need no bearer key: the unguessable trial id in them is the authorisation."""
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 SESSION_MAY = {
-    "GET": re.compile(rf"{PREFIX}(/[^/]+(/events|/events/stream|/results|/report)?)?"),
+    "GET": re.compile(rf"{PREFIX}(/[^/]+(/events|/events/stream|/results|/chart|/report)?)?"),
     "POST": re.compile(rf"{PREFIX}/[^/]+/(cancel|pause|resume)"),
     "DELETE": re.compile(re.escape(page.SESSION)),
 }

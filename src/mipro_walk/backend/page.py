@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mipro_walk.backend.keys import BearerKeys
 from mipro_walk.backend.sessions import CODE_SECONDS, SESSION_SECONDS, Sessions, WrongGuesses
+from mipro_walk.report.page import asset, policy
 
 SESSION = "/api/page/sessions"
 CODES = "/api/page/codes"
-SCRIPTS = ("api.js", "chart.js", "dom.js", "job.js", "jobs.js", "main.js", "state.js")
+SCRIPTS = ("api.js", "dom.js", "job.js", "jobs.js", "main.js", "state.js")
 STYLES = ("page.css", "style.css")
 OPEN = {
     ("GET", "/"),
@@ -31,11 +32,12 @@ OPEN = {
     *(("GET", f"/page/{name}") for name in (*SCRIPTS, *STYLES)),
 }
 """Requests that need neither key nor session."""
+_REPORT = dict(part.split(" ", 1) for part in policy(asset("style.css"), asset("templates/filter.js")).split("; "))
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
+        f"script-src 'self' {_REPORT['script-src']}",
+        f"style-src 'self' {_REPORT['style-src']}",
         "connect-src 'self'",
         "img-src data:",
         "frame-ancestors 'none'",
@@ -43,6 +45,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "form-action 'none'",
     )
 )
+"""The two hashes are of the report's own script and style: the page opens it as a blob, which inherits this policy."""
 MAX_SECRET_CHARS = 512
 
 
@@ -114,4 +117,4 @@ def _read_assets() -> dict[str, bytes]:
     """Return the page's files by name. The style is the report's, so that both look the same."""
     own = files("mipro_walk.backend") / "static"
     found = {name: (own / name).read_bytes() for name in ("index.html", "page.css", *SCRIPTS)}
-    return {**found, "style.css": (files("mipro_walk.report") / "style.css").read_bytes()}
+    return {**found, "style.css": asset("style.css").encode()}

@@ -1,7 +1,6 @@
 // One job: its figures every two seconds, its events as they come, and the buttons.
 
 import { Refused, SignedOut, ask, askText, jobPath, stream } from "./api.js";
-import { drawLegend, drawProgression } from "./chart.js";
 import {
   VERDICTS, age, byId, confirmed, count, dollars, duration, make, score, setBadge, setOptional, setText, totalCost,
 } from "./dom.js";
@@ -10,6 +9,7 @@ import { HISTORY, JobState, LOG_LINES } from "./state.js";
 
 const STATUS_MS = 2_000;
 const DRAW_MS = 400;
+const CHART_MS = 2_500;
 const MAX_EVENTS = 10_000;
 const MAX_WAIT_MS = 15_000;
 const ENDED = ["succeeded", "completed", "failed", "cancelled", "canceled"];
@@ -26,12 +26,18 @@ const ACTIONS = {
 /** Show a job until `signal` aborts. `connection` hears lost(ms, error), standing() and ended(). */
 export async function showJob(id, signal, connection) {
   const view = new JobView(id, signal);
-  const polling = view.poll();
+  const streaming = new AbortController();
+  signal.addEventListener("abort", () => streaming.abort());
+  let signedOut = null;
+  const polling = view.poll().catch((error) => {
+    signedOut = error; // the stream was let in while the session stood
+    streaming.abort();
+  });
   let wait = 1_000;
   while (!signal.aborted) {
     try {
       await view.load();
-      for await (const events of stream(id, view.state.lastSeq, signal, () => connection.standing())) {
+      for await (const events of stream(id, view.state.lastSeq, streaming.signal, () => connection.standing())) {
         wait = 1_000;
         view.take(events);
       }
@@ -42,6 +48,7 @@ export async function showJob(id, signal, connection) {
       }
     } catch (error) {
       if (signal.aborted) break;
+      if (signedOut) throw signedOut;
       if (error instanceof SignedOut || (error instanceof Refused && error.status === 404)) throw error;
       connection.lost(wait, error);
       await pause(wait, signal);
@@ -60,11 +67,10 @@ class JobView {
     this.isLoaded = false;
     this.isDrawing = false;
     this.isDrawn = false;
+    this.isFetching = false;
+    this.charted = "";
     this.logged = 0;
     this.#clear();
-    const width = new ResizeObserver(() => this.#draw());
-    width.observe(byId("chart"));
-    signal.addEventListener("abort", () => width.disconnect());
   }
 
   get isEnded() {
@@ -101,12 +107,16 @@ class JobView {
     this.#drawHead();
   }
 
-  /** Keep the figures fresh; the stream tells of trouble. */
+  /** Keep the figures fresh. Throws SignedOut; of other trouble the stream tells. */
   async poll() {
     while (!this.signal.aborted) {
       await pause(STATUS_MS, this.signal);
       if (this.signal.aborted || this.isEnded || !this.isLoaded) continue;
-      await this.refresh().catch(() => {});
+      try {
+        await this.refresh();
+      } catch (error) {
+        if (error instanceof SignedOut) throw error;
+      }
     }
   }
 
@@ -157,7 +167,6 @@ class JobView {
     }
     byId("job-report").hidden = true;
     byId("job-report").onclick = () => this.#openReport();
-    drawLegend(byId("chart-legend"));
   }
 
   // ---- drawing
@@ -193,7 +202,7 @@ class JobView {
     byId("job-pause").hidden = !isOurs || !["queued", "running"].includes(status.status);
     byId("job-resume").hidden = !isOurs || !["paused", "failed"].includes(status.status);
     byId("job-cancel").hidden = !isOurs || !["queued", "running", "paused"].includes(status.status);
-    byId("job-report").hidden = !status.has_report;
+    byId("job-report").hidden = !status.has_results;
     if (!isOurs && !this.isEnded) setText(byId("job-answer"), "Another process runs this job: press Ctrl-C there.");
     this.#drawSteps();
   }
@@ -219,13 +228,37 @@ class JobView {
   }
 
   #drawChart() {
-    const { trials, baseline } = this.state;
-    const planned = this.status?.progress?.num_iterations ?? 0;
-    drawProgression(byId("chart"), trials, { planned, baseline });
+    const { trials, baseline, finalists } = this.state;
+    const wanted = `${trials.length} ${finalists.size} ${baseline !== null}`;
+    if (this.charted !== wanted) this.#fetchChart(wanted);
+    byId("chart-figure").hidden = trials.length === 0;
+    byId("chart-empty").hidden = trials.length > 0;
     const last = trials.at(-1);
     const start = Number.isFinite(baseline?.score) ? ` The baseline has ${score(baseline.score)} (n=${baseline.n}).` : "";
-    const now = last ? `${count(trials.length)} trials on val; the leader's estimate is ${score(last.leader)}.` : "No trial has ended yet.";
-    setText(byId("chart-caption"), now + start);
+    const rows = last?.bestRows ? ` on ${last.bestRows} val rows` : "";
+    setText(byId("chart-caption"), last ? `${count(trials.length)} trials; the leader has ${score(last.best)}${rows}.${start}` : "");
+    byId("chart").firstElementChild?.setAttribute("aria-label", `Score progression: ${byId("chart-caption").textContent}`);
+  }
+
+  /** Fetch the chart now or, if one was just fetched, in a while: the backend draws it beside the job it runs. */
+  async #fetchChart(wanted) {
+    if (this.isFetching) return;
+    this.isFetching = true;
+    try {
+      const { svg, trials } = await ask(jobPath(this.id, "/chart"));
+      if (this.signal.aborted) return;
+      const drawn = svg === null ? [] : [new DOMParser().parseFromString(svg, "image/svg+xml").documentElement];
+      byId("chart").replaceChildren(...drawn.map((element) => document.importNode(element, true)));
+      if (trials >= this.state.trials.length) this.charted = wanted;
+    } catch (error) {
+      if (!(error instanceof Refused)) return; // the stream tells of trouble
+      setText(byId("chart"), `There is no chart: ${error.message}`);
+      this.charted = wanted;
+    } finally {
+      await pause(CHART_MS, this.signal);
+      this.isFetching = false;
+      this.#draw();
+    }
   }
 
   #drawLeaders() {

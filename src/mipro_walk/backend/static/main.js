@@ -27,7 +27,10 @@ async function start() {
     event.preventDefault(); // the fragment is the view
     byId("main").focus();
   });
-  addEventListener("hashchange", arrive);
+  addEventListener("hashchange", async () => {
+    byId("main").focus(); // what had the focus is hidden now
+    await arrive();
+  });
   await arrive();
 }
 

@@ -9,6 +9,7 @@ export const HISTORY = [
   "mipro.job.started", "mipro.data.checked", "mipro.phase", "mipro.trial.complete", "mipro.instruction.proposed",
   "mipro.bootstrap.demos", "mipro.generation", "mipro.baseline.val", "mipro.topk.scored", "mipro.verdict",
   "mipro.notice", "mipro.job.paused", "mipro.job.failed", "prompt.learning.trial.results",
+  "gepa.transformation.proposed",
 ];
 
 const QUIET = new Set([
@@ -21,7 +22,6 @@ export class JobState {
   constructor() {
     this.lastSeq = 0;
     this.trials = [];
-    this.values = new Map(); // the last estimate of each candidate
     this.instructions = new Map();
     this.demoSets = [];
     this.baseline = null;
@@ -65,8 +65,11 @@ export class JobState {
     const data = event.data ?? {};
     const learners = {
       "mipro.phase": () => this.phases.push({ number: data.phase, name: data.name }),
-      "mipro.trial.complete": () => this.#addTrial(trialOf(data)),
-      "prompt.learning.trial.results": () => this.#addTrial(this.#geneticTrial(data)),
+      "mipro.trial.complete": () => this.trials.push(trialOf(data)),
+      "prompt.learning.trial.results": () => this.trials.push(this.#geneticTrial(data)),
+      "gepa.transformation.proposed": () => this.instructions.set(Number(data.transformation_id), {
+        source: data.operator, instruction_text: data.transformation_text,
+      }),
       "mipro.instruction.proposed": () => this.instructions.set(data.instruction_id, data),
       "mipro.bootstrap.demos": () => { this.demoSets = [...(data.demo_sets ?? [])]; },
       "mipro.generation": () => this.demoSets.push(...(data.demo_sets ?? [])),
@@ -77,18 +80,11 @@ export class JobState {
     if (HISTORY.includes(event.type)) this.#warn(event);
   }
 
-  /** Add a trial with the estimate of whoever led when it ended; until that one has an estimate, the one before. */
-  #addTrial(trial) {
-    if (trial.value !== null) this.values.set(trial.key, trial.value);
-    const leader = this.values.get(trial.bestKey) ?? this.trials.at(-1)?.leader ?? trial.best;
-    this.trials.push({ ...trial, leader });
-  }
-
   #geneticTrial(data) {
     const number = this.trials.length;
     const value = figure(data.mean);
-    const best = Math.max(value ?? 0, this.trials.at(-1)?.best ?? 0);
-    return { number, key: `trial ${number}`, value, sd: null, n: figure(data.completed) ?? 0, best, isStartup: false };
+    const [instruction, n] = [data.instruction, figure(data.completed) ?? 0];
+    return { key: `instruction ${instruction ?? number}`, instruction, value, sd: null, n, best: figure(data.best_score) };
   }
 
   #note(event) {
@@ -111,7 +107,6 @@ export class JobState {
 /** A trial as the chart and the leaders need it. `value` is the pooled estimate, else the score of its rows. */
 function trialOf(data) {
   return {
-    number: figure(data.iteration) ?? 0,
     key: `${data.instruction}/${data.demo_set}`,
     instruction: data.instruction,
     demoSet: data.demo_set,
@@ -119,8 +114,7 @@ function trialOf(data) {
     sd: figure(data.estimate_sd),
     n: figure(data.num_seeds) ?? 0,
     best: figure(data.best_score),
-    bestKey: `${data.best_instruction}/${data.best_demo_set}`,
-    isStartup: data.startup === true,
+    bestRows: figure(data.best_n),
   };
 }
 
