@@ -9,12 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import tomli_w
 
 from mipro_walk.cli import page_opening
 from mipro_walk.clients.backend import BackendClient
-from mipro_walk.config.writing import write_config
 from mipro_walk.errors import MiproWalkError
 from mipro_walk.paths import backend_key, home
+from mipro_walk.processes import records, stop_record
 from tests.backend.conftest import stage  # noqa: F401 - a fixture
 from tests.cli.terminal import Terminal, clean_environment
 
@@ -108,7 +109,7 @@ def browser(tmp_path: Path) -> Path:
 
 
 def test_train_opens_the_job_and_its_backend_stays_for_the_page(stage, tmp_path: Path, browser: Path) -> None:  # noqa: F811
-    write_config(tmp_path / "config.toml", stage.document())
+    (tmp_path / "config.toml").write_text(tomli_w.dumps(stage.document()))
     environment = clean_environment(
         tmp_path / "home",
         BROWSER=f"{browser} %s",
@@ -128,7 +129,8 @@ def test_train_opens_the_job_and_its_backend_stays_for_the_page(stage, tmp_path:
         url = f"{found[1]}/api/prompt-learning/online/jobs/{found[3]}"
         assert httpx.get(url, headers=headers, trust_env=False).json()["status"] == "succeeded"
     finally:
-        subprocess.run([sys.executable, "-P", "-m", "mipro_walk", "stop"], env=environment, check=True)
+        (record,) = [record for record in records() if record.name == "backend"]
+        assert stop_record(record)
 
 
 def test_backend_open_uses_the_one_that_runs(stage, tmp_path: Path, browser: Path) -> None:  # noqa: F811

@@ -247,8 +247,8 @@ class JobView {
     try {
       const { svg, trials } = await ask(jobPath(this.id, "/chart"));
       if (this.signal.aborted) return;
-      const drawn = svg === null ? [] : [new DOMParser().parseFromString(svg, "image/svg+xml").documentElement];
-      byId("chart").replaceChildren(...drawn.map((element) => document.importNode(element, true)));
+      const drawn = new DOMParser().parseFromString(svg ?? "", "text/html").querySelector("svg"); // nothing runs there
+      byId("chart").replaceChildren(...(drawn ? [document.importNode(drawn, true)] : []));
       if (trials >= this.state.trials.length) this.charted = wanted;
     } catch (error) {
       if (!(error instanceof Refused)) return; // the stream tells of trouble
