@@ -3,7 +3,8 @@
 POST /api/prompt-learning/online/jobs              submit; 200 {job_id, status, ...}, 422 with every problem
 GET  /api/prompt-learning/online/jobs              {jobs: [status, ...]}, newest first
 GET  /api/prompt-learning/online/jobs/{id}         status with progress
-GET  .../{id}/events?since_seq=N&limit=M           {events: [...]}, since_seq is exclusive
+GET  .../{id}/events?since_seq=N&limit=M           {events: [...]}, since_seq is exclusive; types=A,B gives those only,
+                                                   newest=true the last M of them
 GET  .../{id}/events/stream                        the same as server-sent events until the job ends
 GET  .../{id}/metrics?limit=M                      {points: [...]}
 GET  .../{id}/results                              {documents: {file name: document}}
@@ -18,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
@@ -27,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mipro_walk.backend.jobs import JobRunner
 from mipro_walk.backend.keys import ENVIRONMENT_KEY_NAME, KeyBox
+from mipro_walk.backend.progress import Progress
 from mipro_walk.config import parse_config
 from mipro_walk.errors import ConfigError
 from mipro_walk.ledger.store import Job, Ledger, usage_as_dict
@@ -54,10 +57,12 @@ class Submit(BaseModel):
 class JobApi:
     """What the routes do, over the ledger and the runner."""
 
-    def __init__(self, ledger: Ledger, runner: JobRunner, box: KeyBox) -> None:
+    def __init__(self, ledger: Ledger, runner: JobRunner, box: KeyBox, closing: threading.Event) -> None:
         self._ledger = ledger
+        self._closing = closing
         self._runner = runner
         self._box = box
+        self._ended: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def submit(self, body: Submit, idempotency_key: str | None) -> dict[str, Any]:
         """Check, store and queue a job; the same idempotency key gives the same job."""
@@ -103,8 +108,17 @@ class JobApi:
         return job
 
     def status(self, job: Job) -> dict[str, Any]:
-        """Return the status document of a job."""
+        """Return the status document of a job. One that has ended is put together once, until it changes."""
+        updated_at, known = self._ended.get(job.job_id, ("", {}))
+        if known and updated_at == job.updated_at:
+            return known
         live = self._runner.progress(job.job_id)
+        found = self._status(job, live)
+        if job.is_terminal and live is None:
+            self._ended[job.job_id] = (job.updated_at, found)
+        return found
+
+    def _status(self, job: Job, live: Progress | None) -> dict[str, Any]:
         documents = None if live else self._ledger.documents(job.job_id)
         usage = usage_as_dict(self._ledger.usage(job.job_id))
         progress = live.as_dict() if live else _final_progress(job, documents)
@@ -124,12 +138,15 @@ class JobApi:
             "launch": {key: value for key, value in job.launch.items() if key != "task_app_key_sealed"},
             "task_app_url": job.config["prompt_learning"].get("task_app_url"),
             "progress": {**progress, "usage": usage},
+            "limits": _limits(job),
+            "test": documents["best_prompt.json"]["score"] if documents else None,
+            "has_results": documents is not None,
         }
 
     async def stream(self, job_id: str, since_seq: int) -> AsyncIterator[str]:
-        """Yield events as they come, until the job is terminal and its last event is out."""
+        """Yield events as they come, until the job is terminal and its last event is out, or the server closes."""
         idle = 0
-        while True:
+        while not self._closing.is_set():
             is_terminal = self.find(job_id).is_terminal
             events = await asyncio.to_thread(self._ledger.events, job_id, since_seq, 500)
             for event in events:
@@ -158,9 +175,8 @@ class JobApi:
         return {"points": points[-limit:]}
 
 
-def create_router(ledger: Ledger, runner: JobRunner, box: KeyBox, instance_id: str) -> APIRouter:
+def create_router(api: JobApi, ledger: Ledger, runner: JobRunner, instance_id: str) -> APIRouter:
     """Return the routes named in the module docstring."""
-    api = JobApi(ledger, runner, box)
     router = APIRouter()
 
     @router.get("/api/health")
@@ -181,10 +197,15 @@ def create_router(ledger: Ledger, runner: JobRunner, box: KeyBox, instance_id: s
 
     @router.get(PREFIX + "/{job_id}/events")
     def events(
-        job_id: str, since_seq: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 200
+        job_id: str,
+        since_seq: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 200,
+        types: Annotated[str, Query(max_length=2_000)] = "",
+        newest: bool = False,
     ) -> dict[str, Any]:
         api.find(job_id)
-        return {"events": ledger.events(job_id, since_seq, limit)}
+        wanted = [name for name in types.split(",") if name]
+        return {"events": ledger.events(job_id, since_seq, limit, types=wanted, newest=newest)}
 
     @router.get(PREFIX + "/{job_id}/events/stream")
     def stream(job_id: str, since_seq: Annotated[int, Query(ge=0)] = 0) -> StreamingResponse:
@@ -225,6 +246,12 @@ def create_router(ledger: Ledger, runner: JobRunner, box: KeyBox, instance_id: s
         return api.status(api.find(job_id))
 
     return router
+
+
+def _limits(job: Job) -> dict[str, Any]:
+    """Return what may stop the job: rollouts, dollars, seconds; ``None`` is no limit."""
+    given = job.config["prompt_learning"].get("termination_config") or {}
+    return {name: given.get(name) for name in ("budget", "max_cost_usd", "max_time_seconds")}
 
 
 def _final_progress(job: Job, documents: Mapping[str, Any] | None) -> dict[str, Any]:

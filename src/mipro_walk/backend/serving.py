@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from filelock import FileLock, Timeout
@@ -48,19 +50,24 @@ def serve(settings: BackendSettings, port: int, ready_file: Path | None = None) 
             limit_concurrency=MAX_CONNECTIONS,
             server_header=False,
         )
-        _Server(config, app.state.base_url, ready_file).run(sockets=[listener])
+        _Server(config, app.state.base_url, app.state.closing, ready_file).run(sockets=[listener])
     finally:
         lock.release()
     return 0
 
 
 class _Server(uvicorn.Server):
-    """Tells the starter when it answers."""
+    """Tells the starter when it answers, and its streams when it is told to stop: it waits for them to end."""
 
-    def __init__(self, config: uvicorn.Config, url: str, ready_file: Path | None) -> None:
+    def __init__(self, config: uvicorn.Config, url: str, closing: threading.Event, ready_file: Path | None) -> None:
         super().__init__(config)
         self._url = url
+        self._closing = closing
         self._ready_file = ready_file
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._closing.set()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

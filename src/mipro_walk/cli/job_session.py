@@ -28,7 +28,7 @@ MAX_COMPLETIONS = 200
 
 @dataclass(frozen=True, slots=True)
 class JobBackend:
-    """An open backend. ``is_ours`` tells that this process started it and ends it."""
+    """An open backend. ``is_ours`` tells that this process started it; it ends it, unless it was to outlive us."""
 
     client: BackendClient
     is_ours: bool
@@ -40,7 +40,7 @@ def open_backend(url: str | None = None, *, outlives_us: bool = False) -> Iterat
     """Talk to the backend at ``url``, else to the local one that runs, else to a local one started for this.
 
     Args:
-        outlives_us: start it detached, for jobs nobody waits for.
+        outlives_us: start it detached, for jobs nobody waits for and pages that stay open.
 
     Raises:
         KeyMissingError: ``url`` is given and SYNTH_API_KEY is not set.
@@ -48,21 +48,24 @@ def open_backend(url: str | None = None, *, outlives_us: bool = False) -> Iterat
     """
     from mipro_walk.walkthrough.services import Services
 
-    if url is None and outlives_us:
-        _leave_a_backend_running()
+    is_left_running = url is None and outlives_us and _leave_a_backend_running()
     services = Services(os.environ, backend_url=url)
     try:
-        yield JobBackend(services.backend(), services.started_backend, services)
+        client = services.backend()
+        yield JobBackend(client, services.started_backend or is_left_running, services)
     finally:
         services.close()
 
 
-def _leave_a_backend_running() -> None:
+def _leave_a_backend_running() -> bool:
+    """Return whether there was none and one was started."""
     from mipro_walk.paths import backend_key, home
     from mipro_walk.walkthrough.services import running_backend, start_backend
 
-    if running_backend(backend_key(home())) is None:
-        start_backend(os.environ, detached=True).release()
+    if running_backend(backend_key(home())) is not None:
+        return False
+    start_backend(os.environ, detached=True).release()
+    return True
 
 
 # ---- task app

@@ -43,6 +43,7 @@ FailUnder = Annotated[
     float | None,
     typer.Option("--fail-under", metavar="X", min=0.0, max=1.0, help="Exit 6 below this score."),
 ]
+Open = Annotated[bool, typer.Option("--open", help="Open the live page in a browser.")]
 Results = Annotated[
     Path | None,
     typer.Option("--results", metavar="DIR", help="Where the result files go."),
@@ -63,15 +64,18 @@ def train(
     ] = None,
     fail_under: FailUnder = None,
     results: Results = None,
+    open_page: Open = False,
 ) -> None:
     """Submit an optimization job and follow it. Ctrl-C pauses it; `mipro-walk resume` goes on.
+
+    With --open the backend stays for the page until `mipro-walk stop`.
 
     Example: mipro-walk train mipro_config.toml --poll --max-cost-usd 1
     """
     from mipro_walk.config import load_config
     from mipro_walk.walkthrough.submit_job import submit_and_follow, with_spending_limit
 
-    output = _Output(display, events, as_json)
+    output = _Output(display, events, as_json, open_page)
     loaded = load_config(config)
     loaded = with_spending_limit(
         loaded, max_cost_usd=max_cost_usd, yes=yes, is_interactive=is_interactive(), confirm=_confirm
@@ -79,13 +83,15 @@ def train(
     folder = (results or loaded.results_path(config)).expanduser().absolute()
     key = task_app_key(loaded, config.absolute())
     launch = {"config": str(config.absolute()), "results_folder": str(folder)}
-    with open_backend(backend, outlives_us=not poll) as opened:
+    with open_backend(backend, outlives_us=open_page or not poll) as opened:
         if backend is None:
             require_task_app(loaded.task_app_url, key)
         if key:
             opened.client.register_environment_key(key)
         if not poll:
-            _hand_over(opened.client.submit(loaded.as_dict(), launch), output)
+            job_id = opened.client.submit(loaded.as_dict(), launch)
+            output.show_page(opened.client, job_id)
+            _hand_over(job_id, output)
             return
         follow = output.follow(opened.client, is_ours=opened.is_ours)
         done = submit_and_follow(opened.client, loaded, follow=follow, results_folder=folder, launch=launch)
@@ -105,6 +111,7 @@ def resume(
     as_json: AsJson = False,
     fail_under: FailUnder = None,
     results: Results = None,
+    open_page: Open = False,
 ) -> None:
     """Go on with a job exactly as it was submitted. Calls that were paid for are not made again.
 
@@ -114,8 +121,8 @@ def resume(
     from mipro_walk.cli.visible import visible
     from mipro_walk.walkthrough.submit_job import UNFINISHED, last_unfinished, resume_and_follow
 
-    output = _Output(display, events, as_json)
-    with open_backend(backend) as opened:
+    output = _Output(display, events, as_json, open_page)
+    with open_backend(backend, outlives_us=open_page) as opened:
         chosen = job_id or last_unfinished(opened.client)
         status = opened.client.status(chosen)
         folder = _results_folder(results, status)
@@ -131,13 +138,14 @@ def resume(
 class _Output:
     """Where the parts of the output go: talk to stderr, results to stdout unless events or JSON claim it."""
 
-    def __init__(self, display: str | None, events: str | None, as_json: bool) -> None:
+    def __init__(self, display: str | None, events: str | None, as_json: bool, open_page: bool) -> None:
         if events not in (None, "ndjson"):
             raise ConfigError(f"--events {events!r} is not known.", "Use --events ndjson.")
         self.err: Console = stderr_console()
         self.display = chosen_display(display, self.err)
         self.has_events = events is not None
         self.as_json = as_json
+        self.open_page = open_page
 
     def follow(self, client: BackendClient, *, is_ours: bool, known_until: int = 0) -> Follow:
         """Return the function that follows a job the way the options say."""
@@ -146,6 +154,7 @@ class _Output:
         on_interrupt: OnInterrupt = "pause" if is_ours else "detach"
 
         def watch(job_id: str) -> dict[str, Any]:
+            self.show_page(client, job_id)
             return follow(
                 client,
                 job_id,
@@ -157,6 +166,13 @@ class _Output:
             )
 
         return watch
+
+    def show_page(self, client: BackendClient, job_id: str) -> None:
+        """Open the live page of a job if that was asked for; its address is said whatever the display is."""
+        from mipro_walk.cli.page_opening import show_page
+
+        if self.open_page:
+            show_page(client, lambda text: self.err.print(text, soft_wrap=True), job_id)
 
     def say(self, text: str) -> None:
         """Tell the user something, unless a program reads our log."""

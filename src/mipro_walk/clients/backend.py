@@ -88,6 +88,10 @@ class BackendClient:
         """Go on with a paused or failed job."""
         return self._object("POST", f"{JOBS}/{job_id}/resume")
 
+    def page_code(self) -> str:
+        """Return a code for the live page, good once within a minute; a backend without a page answers an error."""
+        return str(self._object("POST", "/page/codes").get("code") or "")
+
     def jobs(self) -> list[dict[str, Any]]:
         """Return every job, newest first."""
         found = self._object("GET", JOBS).get("jobs")

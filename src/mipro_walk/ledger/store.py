@@ -240,16 +240,22 @@ class Ledger:
         """Append an event with the next ``seq``; an ``ordinal`` that is there already is not stored again."""
         return bool(self._commits.write(lambda connection: self._append(connection, job_id, event, ordinal)))
 
-    def events(self, job_id: str, since_seq: int = 0, limit: int = 200) -> list[dict[str, Any]]:
-        """Return events after ``since_seq`` (exclusive), ascending."""
+    def events(
+        self, job_id: str, since_seq: int = 0, limit: int = 200, *, types: Sequence[str] = (), newest: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return events after ``since_seq`` (exclusive), ascending.
+
+        Args:
+            types: only events of these types; empty means all.
+            newest: give the last ``limit`` of them instead of the first.
+        """
         table = schema.events
+        query = select(table).where(table.c.job_id == job_id, table.c.seq > since_seq)
+        if types:
+            query = query.where(table.c.type.in_(types))
+        query = query.order_by(table.c.seq.desc() if newest else table.c.seq).limit(limit)
         with self._engine.connect() as connection:
-            rows = connection.execute(
-                select(table)
-                .where(table.c.job_id == job_id, table.c.seq > since_seq)
-                .order_by(table.c.seq)
-                .limit(limit)
-            ).all()
+            rows = connection.execute(query).all()
         return [
             {
                 "seq": row.seq,
@@ -260,7 +266,7 @@ class Ledger:
                 "created_at": row.created_at,
                 "job_id": job_id,
             }
-            for row in rows
+            for row in (reversed(rows) if newest else rows)
         ]
 
     def _append(self, connection: Connection, job_id: str, event: Event, ordinal: int | None) -> bool:

@@ -1,0 +1,54 @@
+"""Showing the live page: its address is always said; a browser opens where there is somebody to see it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from mipro_walk.cli.console import is_interactive
+from mipro_walk.errors import MiproWalkError
+
+if TYPE_CHECKING:
+    from mipro_walk.clients.backend import BackendClient
+
+SSH_VARIABLES = ("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
+START_SECONDS = 2.0
+SCREEN_VARIABLES = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+
+
+def show_page(client: BackendClient, say: Callable[[str], None], job_id: str | None = None) -> None:
+    """Say the address of the page, and open it in a browser if there is one on this screen.
+
+    The code in the address is good once, for a minute, and stands in its fragment, which no server sees. Where
+    nobody watches (CI, a pipe) no code is made. A backend that serves no page is said so, and nothing else happens.
+    """
+    base = f"{client.base_url}/"
+    job = f"job={quote(job_id)}" if job_id else ""
+    if not is_interactive():
+        say(f"Live page: {base}{f'#{job}' if job else ''} (it asks for the key in backend_key.txt)")
+        return
+    try:
+        code = client.page_code()
+    except MiproWalkError as exc:
+        say(f"The backend at {client.base_url} opens no live page: {exc.message}")
+        return
+    address = f"{base}#{'&'.join(filter(None, (f'code={code}', job)))}"
+    say(f"Live page: {address}\n  (the address is good once, for a minute)")
+    if can_open():
+        # A browser that stays in the foreground must not keep the job from being watched.
+        opening = threading.Thread(target=webbrowser.open, args=(address,), daemon=True)
+        opening.start()
+        opening.join(START_SECONDS)
+
+
+def can_open(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> bool:
+    """Whether a browser would open on a screen that the user sees: not over SSH, not without a display."""
+    found = os.environ if environ is None else environ
+    if any(found.get(name) for name in (*SSH_VARIABLES, "CI")):
+        return False
+    return platform in ("darwin", "win32") or any(found.get(name) for name in SCREEN_VARIABLES)
