@@ -16,6 +16,7 @@ from mipro_walk.cli import (
     backend_command,
     config_command,
     doctor_command,
+    export_command,
     jobs_command,
     key_command,
     model_command,
@@ -57,7 +58,7 @@ model, backend and task app you name; there is no telemetry.
 """
 
 SECTIONS = {
-    "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results"),
+    "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "export"),
     "Jobs": ("jobs", "resume", "cancel", "optimize"),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
@@ -209,6 +210,7 @@ app.add_typer(task_app_command.app, name="task-app")
 app.add_typer(config_command.app, name="config")
 app.command()(train_command.train)
 app.command()(results_command.results)
+app.command()(export_command.export)
 app.command()(jobs_command.jobs)
 app.command()(train_command.resume)
 app.command()(optimize_command.optimize)
