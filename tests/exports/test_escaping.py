@@ -86,10 +86,10 @@ def nunjucks(template: str, values: dict[str, str]) -> str:
     """Render the two expressions that the export writes; whatever else could open a tag is a mistake."""
 
     def value(match: re.Match[str]) -> str:
-        return "{" if match[1] == "'{'" else json.loads(values["query"])
+        return json.loads(values["query"]) if match[1].startswith("query") else match[1][1]
 
-    expressions = r"\{\{ ('\{'|query \| load) \}\}"
-    assert "{" not in re.sub(expressions, "", template)
+    expressions = r"\{\{ ('[{}]'|query \| load) \}\}"
+    assert not re.search("[{}]", re.sub(expressions, "", template))
     return re.sub(expressions, value, template)
 
 

@@ -17,6 +17,8 @@ from mipro_walk.prompting import answer_form_of
 from mipro_walk.request_template import RequestTemplate
 from mipro_walk.results.names import EXPLANATIONS
 
+BRACE = re.compile(r"[{}]")
+"""The opening one begins a tag; the closing one, behind ``#``, is an error to Nunjucks."""
 QUERY = "{{ query | load }}"
 READS_ENVIRONMENT = re.compile(r"\{\{[^}]*\benv\b")
 ANSWER = (
@@ -46,7 +48,7 @@ def _prompt(template: RequestTemplate) -> str:
 
 def _escaped(value: object, placeholder: str) -> object:
     if isinstance(value, str):
-        return QUERY.join(part.replace("{", "{{ '{' }}") for part in value.split(placeholder))
+        return QUERY.join(BRACE.sub(r"{{ '\g<0>' }}", part) for part in value.split(placeholder))
     if isinstance(value, dict):
         return {name: _escaped(item, placeholder) for name, item in value.items()}
     return [_escaped(item, placeholder) for item in value] if isinstance(value, list) else value
