@@ -10,8 +10,10 @@ import warnings
 
 import pytest
 
+from mipro_walk.cli.results_screen import usage_in_python
 from mipro_walk.exports.formats import FORMATS
 from mipro_walk.prompting import answer_form_of, apply_candidate, candidate_messages
+from mipro_walk.results.files import encode
 from task_apps.banking77.prompts import BASELINE_INSTRUCTION, answer_form, own_messages
 from tests.backend.conftest import scripted_answer
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI, find_labels
@@ -98,6 +100,18 @@ def test_python_program_says_which_query_has_no_answer(finish, tmp_path):
     assert failed.value.returncode == 1
     assert failed.value.stdout == "fine\n\nfine\n"
     assert "no label" in failed.value.stderr
+
+
+def test_lines_on_the_results_screen_ask_for_the_same_answer_form(finished, tmp_path):
+    best = finished.documents["best_prompt.json"]
+    path = tmp_path / "best_prompt.json"
+    path.write_bytes(encode(best))
+    program = tmp_path / "shown.py"
+    program.write_text("\n".join(usage_in_python(best, path)), encoding="utf-8")
+    with ScriptedOpenAI(answer=scripted_answer) as model:
+        run_program(program, model, [], "arguments")
+        (body,) = model.bodies
+    assert body == finished.choose("recommended").request().fill("Where is my card?")
 
 
 def test_langchain_prompt_makes_the_messages_that_the_job_sent(finished):

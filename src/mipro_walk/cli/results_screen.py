@@ -261,6 +261,8 @@ def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Pa
             lines.append(("Serve the local model; the key is needed where you use it, too:", [serve]))
         lines.append((_python_title(best), usage_in_python(best, path)))
     if metadata.get("job_id"):
+        program = f"mipro-walk export {metadata['job_id']} --format python --output classify.py"
+        lines.append(("Take it along as a program, or for DSPy, LangChain, promptfoo:", [program]))
         lines.append(("See these results again:", [f"mipro-walk results {metadata['job_id']}"]))
     again = _more_budget(metadata, folder)
     if again:
@@ -290,25 +292,39 @@ def _python_title(best: Mapping[str, Any]) -> str:
     """Say beside the program what it leaves out: the test constrained the answer, the program does not."""
     title = "Use it in Python (pip install openai)"
     mode = (best.get("model") or {}).get("output_mode", "text")
-    if mode == "text":
+    if mode == "text" or best.get("request"):
         return f"{title}:"
     form = "as JSON by schema" if mode == "structured" else "by a forced tool call"
     return f"{title}; the test asked {form}, so ask that way, too, where only known labels may come:"
 
 
 def usage_in_python(best: Mapping[str, Any], path: Path) -> list[str]:
-    """Return a program that asks the model with the recommended prompt, at most eight lines."""
+    """Return a program that asks the model as the test did, at most eight lines.
+
+    Of results that do not hold the tested request it asks with the texts alone.
+    """
     model = best.get("model") or {}
     client = {
         "groq": 'OpenAI(base_url="https://api.groq.com/openai/v1", api_key=os.environ["GROQ_API_KEY"])',
         "local": f'OpenAI(base_url="{LOCAL_URL}", api_key=os.environ["{LOCAL_KEY_VARIABLE}"])',
         "custom": 'OpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ.get("API_KEY", "none"))',
     }.get(str(model.get("provider")), "OpenAI()")
-    return [
+    start = [
         "import json, os",
         "from openai import OpenAI",
         f"best = json.load(open({str(path)!r}, encoding='utf-8'))",
         "query = 'Where is my card?'",
+    ]
+    if best.get("request"):
+        return [
+            *start,
+            "text, mark = json.dumps(best['request']['body']), best['request']['placeholder']",
+            f"client = {client}",
+            "request = json.loads(text.replace(mark, json.dumps(query)[1:-1]))",
+            "print(client.chat.completions.create(**request).choices[0].message)",
+        ]
+    return [
+        *start,
         "messages = [*best['messages'][:-1], {'role': 'user', 'content': query}]",
         f"client = {client}",
         "answer = client.chat.completions.create(model=best['model']['model'], messages=messages)",
