@@ -20,6 +20,8 @@ PROJECT = Path(__file__).parent.parent
 OURS = "mipro_walk"
 LEAVES = ("types", "errors", "version", "plain_text")
 OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
+OPTUNA_VIEW = f"{OURS}.exports.optuna_study"
+"""Writes a study for others to look at; decides nothing."""
 IN_PROCESS = f"{OURS}.cli.optimize_command"
 """The one command that runs a job without servers, so it puts the backend's parts together itself."""
 SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy", "jinja2", "vl_convert")
@@ -147,7 +149,7 @@ def test_the_core_opens_prints_and_asks_nothing():
 
 def test_optuna_is_imported_only_where_candidates_are_chosen_and_axes_are_weighed():
     users = {m.name for m in EVERYTHING if any(i.path.split(".")[0] == "optuna" for i in m.imports)}
-    assert users == OPTUNA_USERS
+    assert users == {*OPTUNA_USERS, OPTUNA_VIEW}
 
 
 def test_task_apps_import_nothing_of_the_project():
@@ -183,6 +185,14 @@ def test_the_ledger_and_the_results_know_only_the_core_and_files():
 
 def test_the_report_knows_only_the_result_documents():
     assert not outside(parts("report"), ("results", "paths", *LEAVES))
+
+
+def test_exports_are_views_over_documents_and_the_ledger():
+    allowed = ("clients", "ledger", "prompting", "request_template", "results", *LEAVES)
+    assert not outside(parts("exports"), allowed)
+    foreign = {i.path for m in parts("exports") for i in project_imports(m) if part_of(i.path) == "clients"}
+    assert foreign <= {f"{OURS}.clients.replies.without_surrogates"}
+    assert importers_of("exports") <= {f"{OURS}.cli.export_command"}
 
 
 def test_clients_know_no_one_who_uses_them():

@@ -28,7 +28,7 @@ from mipro_walk.core.search_space import BASELINE
 from mipro_walk.core.splits import clean
 from mipro_walk.errors import ConfigError
 from mipro_walk.forecast import Forecast, forecast
-from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, RecordedStops
+from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, RecordedStops, recorded_requests
 from mipro_walk.ledger.replay import OnOutcome
 from mipro_walk.ledger.store import Job, usage_as_dict
 from mipro_walk.results.closing import closing_events
@@ -98,6 +98,7 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     models = world.models()
     context_hash = fingerprint([task.dataset_hash, task.instruction, models["policy"], config.env_config])
     _refuse_other_context(ledger, job_id, context_hash)
+    _keep_rows(ledger, job_id, task)
     sink = EventSink(ledger, job_id, context.see)
     for notice in world.notices():
         sink(Event("mipro.notice", notice))
@@ -120,7 +121,7 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
         )
     finally:
         evaluator.close()
-    documents = build_documents(task, result, models["policy"])
+    documents = build_documents(task, result, models["policy"], recorded_requests(ledger, job_id))
     usage = ledger.usage(job_id)
     documents[JOB_METADATA] = _metadata(context, world, task, result, usage, expected)
     for event in closing_events(job_id, result, documents, usage):
@@ -162,6 +163,14 @@ def _refuse_other_context(ledger: Ledger, job_id: str, context_hash: str) -> Non
             "The task app's rows or instruction, or the model, are not the ones this job was started with.",
             "Start the task app with the same data, or submit a new job.",
         )
+
+
+def _keep_rows(ledger: Ledger, job_id: str, task: Task) -> None:
+    """Record the rows of the three pools, so that exports need no task app."""
+    if not ledger.recordings(job_id, "rows"):
+        pools = {"train": task.train, "val": task.val, "test": task.test}
+        values = {name: {"rows": [[r.seed, r.query, r.label] for r in rows]} for name, rows in pools.items()}
+        ledger.record_all(job_id, "rows", values)
 
 
 def _metadata(

@@ -142,6 +142,28 @@ def write_private(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def create_private(path: Path, data: bytes) -> None:
+    """Write ``data`` to a new file with mode 0600: whole or not at all.
+
+    Raises:
+        FileExistsError: there is something of that name, be it a link to nothing.
+        PrerequisiteError: the folder cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        _write_new(temporary, data)
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        raise PrerequisiteError(
+            f"Cannot write {path}: {exc.strerror or exc} ({len(data)} bytes).",
+            "Free some space or make the folder writable, or choose another path.",
+        ) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def read_private(path: Path) -> bytes | None:
     """Return a file's bytes, or ``None`` if there is none. Wider modes than 0600 are repaired.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from mipro_walk.types import Candidate, Message
 
@@ -58,6 +59,34 @@ def content_text(content: object) -> str:
     if isinstance(content, str):
         return content
     return "".join(part["text"] for part in _text_parts(content))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """How a request asks for its answer, and where in it the label stands.
+
+    Attributes:
+        kind: ``tool`` (a forced call), ``json`` (by schema) or ``text``.
+        key: the property that holds the label; ``None`` for a text, or if it cannot be told.
+        labels: the answers that the form allows; empty if it allows any.
+    """
+
+    kind: Literal["tool", "json", "text"]
+    key: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+def answer_form_of(body: Mapping[str, Any]) -> AnswerForm:
+    """Return the form in which a chat request asks for its answer."""
+    function = _forced_function(body)
+    schema = _answer_schema(body) if function is None else function.get("parameters")
+    if function is None and schema is None:
+        return AnswerForm("text")
+    properties = _mapping(_mapping(schema).get("properties"))
+    names = list(properties) if len(properties) == 1 else [name for name in properties if _enum(properties[name])]
+    key = names[0] if len(names) == 1 else None
+    labels = () if key is None else tuple(str(value) for value in _enum(properties[key]))
+    return AnswerForm("json" if function is None else "tool", key, labels)
 
 
 def _carries(messages: Sequence[Message], candidate: Candidate) -> bool:

@@ -61,6 +61,11 @@ class Rollout:
     split: Split
     seed: int
 
+    @property
+    def tag(self) -> str:
+        """What its model calls are filed under: split, seed and prompt, at most 80 characters."""
+        return f"{self.split}/{self.seed}/{self.candidate.prompt_hash}"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

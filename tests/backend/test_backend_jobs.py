@@ -15,6 +15,7 @@ import pytest
 from mipro_walk.clients.backend import BackendClient
 from mipro_walk.errors import ConfigError, KeyMissingError
 from mipro_walk.paths import backend_key, home
+from mipro_walk.request_template import RequestTemplate
 from mipro_walk.results import BEST_PROMPT, DOCUMENT_NAMES, JOB_METADATA, write_documents
 from mipro_walk.results.files import encode
 from tests.backend.conftest import scripted_answer, wait_for
@@ -47,6 +48,14 @@ def test_job_runs_to_a_verdict_and_writes_its_documents(stage, tmp_path):
         == len(stage.model.bodies) - status["progress"]["usage"]["meta"]["calls"]
     )
     assert status["progress"]["usage"]["policy"]["cost_usd"] > 0  # gpt-4o-mini has a price
+    rows = [row for name in ("fixed", "broken") for row in documents["explanations.json"][name]]
+    assert rows
+    sent = {request.raw for request in stage.model.requests}
+    for choice in ("baseline", "winner"):
+        request = RequestTemplate.from_dict(documents[BEST_PROMPT][choice]["request"])
+        for row in rows:
+            body = json.dumps(request.fill(row["query"]), ensure_ascii=False, separators=(",", ":"))
+            assert body.encode() in sent
     paths = write_documents(tmp_path / "results", documents)
     assert {path.name for path in paths} == {*SAME_BYTES, "job_metadata.json"}
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in paths)

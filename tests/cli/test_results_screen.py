@@ -113,9 +113,11 @@ def test_the_next_steps_name_files_and_commands(tmp_path: Path) -> None:
     assert f"MIPRO_WALK_BUDGET=400 mipro-walk run --non-interactive --workdir '{folder.parent}'" in text
 
 
+@pytest.mark.parametrize("request_of_it", [None, {"body": {}, "placeholder": "{query}"}])
 @pytest.mark.parametrize("provider", ["openai", "groq", "local", "custom"])
-def test_the_python_lines_are_at_most_eight_and_compile(provider: str) -> None:
+def test_the_python_lines_are_at_most_eight_and_compile(provider: str, request_of_it: Any) -> None:
     best = documents()["best_prompt.json"]
+    best["request"] = request_of_it
     best["model"]["provider"] = provider
     lines = usage_in_python(best, Path("/a folder/it's/best_prompt.json"))
     assert len(lines) <= 8

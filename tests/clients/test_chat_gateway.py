@@ -383,6 +383,23 @@ def test_many_workers_learn_a_refused_field_together() -> None:
     assert len(harness.server.requests) <= 38
 
 
+def test_what_was_sent_can_be_told_afterwards_without_the_refused_fields() -> None:
+    harness = Harness([])
+    harness.server.answer = lambda body: Scripted.refuses("temperature") if "temperature" in body else "fine"
+    asked = {
+        "messages": [{"role": "user", "content": "caf\N{LATIN SMALL LETTER E WITH ACUTE} \ud800"}],
+        "temperature": 0.5,
+    }
+
+    async def ask(gateway: ChatGateway) -> dict[str, Any]:
+        await gateway.complete(asked)
+        return gateway.as_sent(asked)
+
+    sent = harness.run(ask)
+    assert sent == harness.server.bodies[-1]
+    assert list(sent) == ["model", "messages"]
+
+
 def test_a_model_that_refuses_both_limits_gets_neither() -> None:
     harness = Harness([])
     limits = ("max_tokens", "max_completion_tokens")

@@ -133,7 +133,7 @@ Answer = Callable[[Body], "str | Scripted"]
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it came in. Keys in ``headers`` are masked; ``at`` is ``time.monotonic()``."""
+    """One request as it came in, ``raw`` its body. Keys in ``headers`` are masked; ``at`` is ``time.monotonic()``."""
 
     method: str
     path: str
@@ -141,6 +141,7 @@ class Received:
     body: Body
     authorized: bool
     at: float
+    raw: bytes = b""
 
 
 class ScriptedOpenAI:
@@ -239,9 +240,10 @@ class ScriptedOpenAI:
         self._active += 1
         self.peak = max(self.peak, self._active)
         try:
-            body = await _read_json(receive)
+            raw = await _read(receive)
+            body = _as_json(raw)
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            scripted = self._decide(scope["method"], scope["path"], headers, body)
+            scripted = self._decide(scope["method"], scope["path"], headers, body, raw)
             await self._send(scripted, body if isinstance(body, dict) else {}, send)
         except Exception as exc:
             self._mistakes.append(exc)
@@ -249,13 +251,13 @@ class ScriptedOpenAI:
         finally:
             self._active -= 1
 
-    def _decide(self, method: str, path: str, headers: dict[str, str], body: Any) -> Scripted:
+    def _decide(self, method: str, path: str, headers: dict[str, str], body: Any, raw: bytes) -> Scripted:
         sent = headers.get("authorization", "").encode("latin-1")
         authorized = hmac.compare_digest(sent, f"Bearer {self.key}".encode("latin-1"))
         if self._record:
             masked = {k: "***" if k in ("authorization", "x-api-key") else v for k, v in headers.items()}
             seen = body if isinstance(body, dict) else {}
-            self.requests.append(Received(method, path, masked, seen, authorized, time.monotonic()))
+            self.requests.append(Received(method, path, masked, seen, authorized, time.monotonic(), raw))
         if not authorized:
             return Scripted.error(401, "invalid_api_key", f"Incorrect API key provided: {sent.decode('latin-1')}.")
         if method == "GET" and path == "/v1/models":
@@ -466,12 +468,16 @@ def _share(value: object) -> float:
     return _number(value, 1_000_000) / 1_000_000
 
 
-async def _read_json(receive: Any) -> Any:
+async def _read(receive: Any) -> bytes:
     data, more = b"", True
     while more:
         message = await receive()
         data += message.get("body", b"")
         more = message.get("more_body", False)
+    return data
+
+
+def _as_json(data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mipro_walk.backend.interceptor import RolloutPolicy, trial_request
 from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
 from mipro_walk.backend.preparation import JobPreparation, MakeWorld, Prepared
 from mipro_walk.backend.settings import BackendSettings
@@ -21,7 +22,6 @@ from mipro_walk.config import RunConfig
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import World
 from mipro_walk.ledger import Job, Ledger
-from mipro_walk.prompting import apply_candidate
 from mipro_walk.types import Example, Outcome, Rollout, Split, Task, fingerprint
 from task_apps.banking77.data import DataError, PoolError, TaskData, TaskSlice
 from task_apps.banking77.documents import TASK
@@ -70,19 +70,19 @@ class Banking77World(GatewayWorld):
         split = self.pools()[rollout.split].split or "train"
         row = self._slice.pool(split).rows[rollout.seed]
         question = {
-            "model": self.policy.endpoint.model,
             "messages": own_messages(policy.output_mode, row.text, labels),
-            "temperature": policy.temperature,
-            "max_completion_tokens": policy.max_completion_tokens,
             **answer_form(policy.output_mode, labels),
         }
+        how = RolloutPolicy(policy.temperature, policy.max_completion_tokens)
+        request = trial_request(question, rollout.candidate, self._baseline, how)
         try:
-            completion = self.policy.complete_sync(apply_candidate(question, rollout.candidate, self._baseline))
+            completion = self.policy.complete_sync(request, rollout.tag)
         except CallFailed as failure:
             self.wishes.raise_if_paused()
             if self.policy.fatal_failure is not None:
                 raise cannot_ask("policy model", failure) from failure
             return Outcome(None, None, f"the model call failed: {failure.reason}")
+        self.note_request(rollout, row.text, self.policy.as_sent(request))
         score = score_reply(read_reply(completion), row.label, labels, policy.output_mode)
         return Outcome(score.reward, score.predicted, score.reason or "")
 
@@ -125,7 +125,15 @@ def banking77_worlds(data: TaskData) -> MakeWorld:
     """Return what makes the world of an in-process job."""
 
     def make(prepared: Prepared) -> World:
-        return Banking77World(prepared.config, prepared.policy, prepared.meta, prepared.wishes, prepared.notes, data)
+        return Banking77World(
+            prepared.config,
+            prepared.policy,
+            prepared.meta,
+            prepared.wishes,
+            prepared.notes,
+            data,
+            see_request=prepared.see_request,
+        )
 
     return make
 

@@ -51,12 +51,14 @@ class Exchange:
         messages: as they reached the model.
         response: the answer's text; arguments of a tool call as their JSON.
         attempts: in their order.
+        sent: the whole request as it reached the model; empty if there is no response.
     """
 
     messages: tuple[Message, ...]
     response: str | None
     attempts: tuple[Attempt, ...]
     failure: CallFailed | None
+    sent: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,8 @@ class Interceptor:
         finally:
             if completion is not None or failure is not None:
                 response = None if completion is None else response_text(completion)
-                trial.exchanges.append(Exchange(tuple(request["messages"]), response, tuple(attempts), failure))
+                sent = {} if completion is None else trial.gateway.as_sent(request)
+                trial.exchanges.append(Exchange(tuple(request["messages"]), response, tuple(attempts), failure, sent))
         return completion
 
 

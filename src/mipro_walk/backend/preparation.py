@@ -15,7 +15,7 @@ from mipro_walk.backend.local_model import LocalModel
 from mipro_walk.backend.progress import Progress
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.stops import LiveStops, Spent, Wishes, money_cap
-from mipro_walk.backend.world import TaskAppWorld
+from mipro_walk.backend.world import SeeRequest, TaskAppWorld, ignore_request
 from mipro_walk.clients.chat import Attempt as GatewayAttempt
 from mipro_walk.clients.chat import ChatGateway
 from mipro_walk.clients.endpoints import Endpoint, endpoint_for
@@ -26,7 +26,7 @@ from mipro_walk.core.plan import Plan
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import JobContext, World, execute
 from mipro_walk.forecast import Forecast
-from mipro_walk.ledger import Attempt, Job, Ledger
+from mipro_walk.ledger import Attempt, Job, Ledger, RecordedRequests
 from mipro_walk.ledger.store import total_cost
 
 
@@ -41,6 +41,7 @@ class Prepared:
     wishes: Wishes
     notes: list[str]
     stack: ExitStack
+    see_request: SeeRequest = ignore_request
 
 
 MakeWorld = Callable[[Prepared], World]
@@ -71,7 +72,8 @@ class JobPreparation:
             notes: list[str] = []
             policy = self._gateway(job, "policy", config.policy.provider, config.policy.model, config, notes, stack)
             meta = self._gateway(job, "meta", config.meta_model_provider, config.meta_model, config, notes, stack)
-            world = self._make_world(Prepared(job, config, policy, meta, wishes, notes, stack))
+            requests = RecordedRequests(self._ledger, job.job_id)
+            world = self._make_world(Prepared(job, config, policy, meta, wishes, notes, stack, requests.see))
             context = JobContext(
                 ledger=self._ledger,
                 job=job,
@@ -144,6 +146,7 @@ def task_app_worlds(settings: BackendSettings, box: KeyBox, interceptor: Interce
             meta=prepared.meta,
             wishes=prepared.wishes,
             notes=prepared.notes,
+            see_request=prepared.see_request,
             task_app=task_app,
             interceptor=interceptor,
             interceptor_url=f"{base_url}{INTERCEPTOR_PREFIX}",

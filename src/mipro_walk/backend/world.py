@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mipro_walk.backend.interceptor import Interceptor, RolloutPolicy
 from mipro_walk.backend.stops import Wishes
 from mipro_walk.clients.chat import CallFailed, ChatGateway
+from mipro_walk.clients.replies import without_surrogates
 from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
 from mipro_walk.config import Pool, RunConfig
 from mipro_walk.errors import ConfigError, IncompleteError
 from mipro_walk.prompting import candidate_messages
+from mipro_walk.request_template import QueryNotShownError, make_template
 from mipro_walk.types import Outcome, Rollout, Split, Task, fingerprint
 
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
@@ -24,6 +26,13 @@ PROPOSAL_TOKENS, LOCAL_PROPOSAL_TOKENS = 400, 120
 MAX_POOL_ROWS = 500
 """Rows taken from a split when the config names no seeds."""
 
+SeeRequest = Callable[[str, Mapping[str, Any] | None], None]
+"""Hears of each request that was answered: the prompt's hash and the request's template, ``None`` if it has none."""
+
+
+def ignore_request(_prompt_hash: str, _template: Mapping[str, Any] | None) -> None:
+    """Hear of a request and do nothing."""
+
 
 @dataclass
 class GatewayWorld:
@@ -34,6 +43,7 @@ class GatewayWorld:
     meta: ChatGateway
     wishes: Wishes
     notes: list[str]
+    see_request: SeeRequest = field(default=ignore_request, kw_only=True)
 
     def source(self) -> str:
         """Return in words where the rows come from."""
@@ -56,6 +66,16 @@ class GatewayWorld:
     def notices(self) -> list[str]:
         """Return what was noted when the job was prepared, and the data source."""
         return [*self.notes, f"Data: {self.source()}"]
+
+    def note_request(self, rollout: Rollout, query: str, sent: Mapping[str, Any]) -> None:
+        """Tell with which request a rollout was answered."""
+        try:
+            template = make_template(sent, without_surrogates(query))
+        except QueryNotShownError:
+            self.see_request(rollout.candidate.prompt_hash, None)
+        else:
+            if template is not None:
+                self.see_request(rollout.candidate.prompt_hash, template.as_dict())
 
     def complete(self, messages: list[dict[str, Any]], temperature: float) -> str:
         """Ask the meta-model for text; an answer without text, or one that was cut off, is empty.
@@ -104,6 +124,7 @@ class TaskAppWorld(GatewayWorld):
     _info: TaskAppInfo | None = None
     _instruction: str = ""
     _splits: Mapping[Split, str] | None = None
+    _queries: Mapping[tuple[Split, int], str] = field(default_factory=dict)
 
     def load_task(self) -> Task:
         """Ask the task app what it is about and for the rows of the three pools."""
@@ -121,6 +142,7 @@ class TaskAppWorld(GatewayWorld):
             name: self.task_app.rows(self._splits[name], self._seeds(info, name, pool, limits[name]), config.env_config)
             for name, pool in pools.items()
         }
+        self._queries = {(name, row.seed): row.query for name in rows for row in rows[name]}
         return Task(
             name=info.task_app_id,
             description=info.description or info.name,
@@ -163,6 +185,7 @@ class TaskAppWorld(GatewayWorld):
             self._instruction,
             self.policy,
             RolloutPolicy(policy.temperature, policy.max_completion_tokens),
+            tag=rollout.tag,
         )
         try:
             outcome = self.task_app.rollout(self._rollout_body(rollout, trial_id))
@@ -173,6 +196,10 @@ class TaskAppWorld(GatewayWorld):
         if trace is not None and trace.failure is not None:
             # Whatever score the app made of a call that failed, it measured nothing.
             return Outcome(None, None, f"the model call failed: {trace.failure.reason}"), True
+        if trace is not None and outcome.is_known:
+            for exchange in trace.exchanges:
+                if exchange.sent:
+                    self.note_request(rollout, self._queries[rollout.split, rollout.seed], exchange.sent)
         return outcome, False
 
     def _seeds(self, info: TaskAppInfo, name: Split, pool: Pool, limit: int) -> list[int]:

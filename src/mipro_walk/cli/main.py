@@ -16,6 +16,7 @@ from mipro_walk.cli import (
     backend_command,
     config_command,
     doctor_command,
+    export_command,
     jobs_command,
     key_command,
     model_command,
@@ -58,7 +59,7 @@ model, backend and task app you name; there is no telemetry.
 """
 
 SECTIONS = {
-    "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "report"),
+    "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "report", "export"),
     "Jobs": ("jobs", "resume", "cancel", "optimize"),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
@@ -211,6 +212,7 @@ app.add_typer(config_command.app, name="config")
 app.command()(train_command.train)
 app.command()(results_command.results)
 app.command()(report_command.report)
+app.command()(export_command.export)
 app.command()(jobs_command.jobs)
 app.command()(train_command.resume)
 app.command()(optimize_command.optimize)

@@ -39,8 +39,8 @@ def results(
     from mipro_walk.cli.results_screen import render
     from mipro_walk.walkthrough.submit_job import describe
 
-    documents, folder = _find(target, backend)
-    for warning in _damaged(documents, folder):
+    documents, folder = find_documents(target, backend)
+    for warning in changed_files(documents, folder):
         stderr_console().print(f"WARN {warning}", soft_wrap=True)
     if as_json:
         print_json({**describe(documents), "documents": documents})
@@ -61,7 +61,16 @@ def read_documents(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _find(target: str | None, backend: str | None) -> tuple[dict[str, Any], Path | None]:
+def find_documents(target: str | None, backend: str | None) -> tuple[dict[str, Any], Path | None]:
+    """Return a job's documents by file name, and the folder where they lie, if they do.
+
+    Args:
+        target: a job id, a folder or a file in it; ``None``: the work folder's results, else the last finished job.
+        backend: another backend's address.
+
+    Raises:
+        MiproWalkError: there are none, or they cannot be read.
+    """
     if target is not None and not JOB_ID.fullmatch(target):
         path = Path(target).expanduser().absolute()
         given = path.parent if path.name in DOCUMENT_NAMES else path
@@ -104,7 +113,7 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _damaged(documents: dict[str, Any], folder: Path | None) -> list[str]:
+def changed_files(documents: dict[str, Any], folder: Path | None) -> list[str]:
     """Return a warning for each file whose bytes are not the ones that were written."""
     checksums = documents.get("job_metadata.json", {}).get("files") or {}
     if folder is None:

@@ -200,6 +200,8 @@ def _next_steps(best: Mapping[str, Any], metadata: Mapping[str, Any], folder: Pa
             lines.append((title, [local_server_command()]))
         lines.append((usage_title(best), usage_in_python(best, path)))
     if metadata.get("job_id"):
+        program = f"mipro-walk export {metadata['job_id']} --format python --output classify.py"
+        lines.append(("Take it along as a program, or for DSPy, LangChain, promptfoo:", [program]))
         lines.append(("See these results again:", [f"mipro-walk results {metadata['job_id']}"]))
     again = _more_budget(metadata, folder)
     if again:

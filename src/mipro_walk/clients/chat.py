@@ -226,6 +226,11 @@ class ChatGateway:
             reason = f"no place at the endpoint within {self.deadline_seconds:g} s"
             raise CallFailed("timeout", None, reason, True) from None
 
+    def as_sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the endpoint receives for ``body`` by now: without the fields that it refuses."""
+        sent: dict[str, Any] = json.loads(_encode(self._adapted({"model": self.endpoint.model, **body})))
+        return sent
+
     def complete_sync(self, body: Mapping[str, Any], tag: str = "") -> dict[str, Any]:
         """Do what :meth:`complete` does, from a thread that does not run the gateway's loop."""
         return self._run_sync(self.complete(body, tag), self.deadline_seconds + 30.0)

@@ -214,6 +214,17 @@ class Ledger:
         with self._engine.connect() as connection:
             return float(connection.execute(dearest).scalar() or 0.0)
 
+    def usage_by_tag(self, job_id: str) -> dict[str, Usage]:
+        """Return what was consumed under each tag; a rollout's calls have :attr:`~mipro_walk.types.Rollout.tag`."""
+        table = schema.calls
+        with self._engine.connect() as connection:
+            made = connection.execute(select(table).where(table.c.job_id == job_id)).all()
+        usage: dict[str, Usage] = {}
+        for call in made:
+            used = Usage(1, call.prompt_tokens, call.completion_tokens, call.cost_usd)
+            usage[call.tag] = usage.get(call.tag, Usage()) + used
+        return usage
+
     def usage_by_phase(self, job_id: str) -> dict[str, Usage]:
         """Return what each phase has consumed, in their order: a call belongs to the phase that was open when it began.
 

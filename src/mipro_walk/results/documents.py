@@ -23,13 +23,19 @@ SCHEMA_VERSION = 1
 Document = dict[str, Any]
 
 
-def build_documents(task: Task, result: OptimizationResult, model: Mapping[str, Any]) -> dict[str, Document]:
+def build_documents(
+    task: Task,
+    result: OptimizationResult,
+    model: Mapping[str, Any],
+    requests: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Document]:
     """Return the documents that follow from the run alone, by file name.
 
     ``model`` describes the policy model: provider, model, temperature, max_completion_tokens, output_mode.
+    ``requests`` holds the request that reached the model, by the prompt's hash, with a placeholder for the query.
     """
     return {
-        BEST_PROMPT: _best_prompt(task, result, model),
+        BEST_PROMPT: _best_prompt(task, result, model, requests or {}),
         SCORE_HISTORY: _score_history(result),
         SELECTED_DEMOS: _selected_demos(result),
         EXPLANATIONS: {**_header("explanations"), "task": task.name, **explain(task, result)},
@@ -41,7 +47,9 @@ def build_metadata(**fields: Any) -> Document:
     return {**_header("job_metadata"), **fields}
 
 
-def _best_prompt(task: Task, result: OptimizationResult, model: Mapping[str, Any]) -> Document:
+def _best_prompt(
+    task: Task, result: OptimizationResult, model: Mapping[str, Any], requests: Mapping[str, Mapping[str, Any]]
+) -> Document:
     recommended = result.recommended
     entry = result.board.entries.get(result.winner_key)
     return {
@@ -51,12 +59,13 @@ def _best_prompt(task: Task, result: OptimizationResult, model: Mapping[str, Any
         "instruction": {"role": "system", "content": recommended.instruction},
         "demonstrations": _demos(recommended),
         "messages": candidate_messages(recommended),
+        "request": requests.get(recommended.prompt_hash),
         "model": dict(model),
         "score": _test_score(result.test),
         "search_score": None if entry is None else {"split": "val", "mean": entry.mean, "n": entry.n},
-        "baseline": _prompt(result.baseline),
+        "baseline": _prompt(result.baseline, requests),
         "winner": {
-            **_prompt(result.winner),
+            **_prompt(result.winner, requests),
             "instruction_source": result.space.instructions[result.winner_key[0]].source,
             "demo_builder": result.space.demo_sets[result.winner_key[1]].builder,
         },
@@ -142,8 +151,12 @@ def _test_score(test: TestResult | None) -> Document | None:
     }
 
 
-def _prompt(candidate: Candidate) -> Document:
-    return {"instruction": candidate.instruction, "demonstrations": _demos(candidate)}
+def _prompt(candidate: Candidate, requests: Mapping[str, Mapping[str, Any]]) -> Document:
+    return {
+        "instruction": candidate.instruction,
+        "demonstrations": _demos(candidate),
+        "request": requests.get(candidate.prompt_hash),
+    }
 
 
 def _demos(candidate: Candidate) -> list[Document]:

@@ -10,18 +10,33 @@ LOCAL_KEY_VARIABLE = "MIPRO_WALK_LOCAL_MODEL_KEY"
 
 
 def usage_in_python(best: Mapping[str, Any], path: object) -> list[str]:
-    """Return the lines of the program, at most eight; ``path`` is where ``best_prompt.json`` lies."""
+    """Return a program that asks the model as the test did, at most eight lines.
+
+    ``path`` is where ``best_prompt.json`` lies. Of results that do not hold the tested request it asks with the texts
+    alone.
+    """
     model = best.get("model") or {}
     client = {
         "groq": 'OpenAI(base_url="https://api.groq.com/openai/v1", api_key=os.environ["GROQ_API_KEY"])',
         "local": f'OpenAI(base_url="{LOCAL_URL}", api_key=os.environ["{LOCAL_KEY_VARIABLE}"])',
         "custom": 'OpenAI(base_url=os.environ["BASE_URL"], api_key=os.environ.get("API_KEY", "none"))',
     }.get(str(model.get("provider")), "OpenAI()")
-    return [
+    start = [
         "import json, os",
         "from openai import OpenAI",
         f"best = json.load(open({str(path)!r}, encoding='utf-8'))",
         "query = 'Where is my card?'",
+    ]
+    if best.get("request"):
+        return [
+            *start,
+            "text, mark = json.dumps(best['request']['body']), best['request']['placeholder']",
+            f"client = {client}",
+            "request = json.loads(text.replace(mark, json.dumps(query)[1:-1]))",
+            "print(client.chat.completions.create(**request).choices[0].message)",
+        ]
+    return [
+        *start,
         "messages = [*best['messages'][:-1], {'role': 'user', 'content': query}]",
         f"client = {client}",
         "answer = client.chat.completions.create(model=best['model']['model'], messages=messages)",
@@ -33,7 +48,7 @@ def usage_title(best: Mapping[str, Any]) -> str:
     """Say beside the program what it leaves out: the test constrained the answer, the program does not."""
     title = "Use it in Python (pip install openai)"
     mode = (best.get("model") or {}).get("output_mode", "text")
-    if mode == "text":
+    if mode == "text" or best.get("request"):
         return f"{title}:"
     form = "as JSON by schema" if mode == "structured" else "by a forced tool call"
     return f"{title}; the test asked {form}, so ask that way, too, where only known labels may come:"
