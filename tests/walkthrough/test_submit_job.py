@@ -12,10 +12,11 @@ import pytest
 
 from mipro_walk.config import RunConfig, parse_config
 from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError, ScoreBelowThresholdError
-from mipro_walk.results import DOCUMENT_NAMES
+from mipro_walk.results import DOCUMENT_NAMES, REPORT
 from mipro_walk.walkthrough.submit_job import (
     last_unfinished,
     paid_models,
+    report_problem_in_words,
     require_score,
     resume_and_follow,
     submit_and_follow,
@@ -47,9 +48,9 @@ def test_a_job_that_succeeds_leaves_its_files_with_their_checksums(tmp_path: Pat
     folder = tmp_path / "results"
     done = submit_and_follow(client, config(), follow=client.status, results_folder=folder)
     assert done.job_id == JOB_ID
-    assert [path.name for path in done.files][-1] == "job_metadata.json"
+    assert {path.name for path in done.files} == {*DOCUMENT_NAMES, REPORT}
     metadata = json.loads((folder / "job_metadata.json").read_bytes())
-    for name in set(DOCUMENT_NAMES) - {"job_metadata.json"}:
+    for name in {*DOCUMENT_NAMES, REPORT} - {"job_metadata.json"}:
         assert metadata["files"][name] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert not list(folder.glob(".*"))
@@ -70,7 +71,15 @@ def test_the_json_object_says_verdict_scores_and_files(tmp_path: Path) -> None:
     assert done["schema_version"] == 1
     assert (done["job_id"], done["status"], done["verdict"]) == (JOB_ID, "succeeded", "better")
     assert done["scores"]["test"]["n"] == 100
-    assert len(done["files"]) == len(DOCUMENT_NAMES)
+    assert len(done["files"]) == len({*DOCUMENT_NAMES, REPORT})
+
+
+def test_a_report_that_fails_is_said_and_the_job_is_done(tmp_path: Path) -> None:
+    (tmp_path / REPORT).mkdir()
+    client = backend()
+    done = submit_and_follow(client, config(), follow=client.status, results_folder=tmp_path)
+    assert {path.name for path in done.files} == set(DOCUMENT_NAMES)
+    assert f"mipro-walk report {JOB_ID}" in report_problem_in_words(done)
 
 
 @pytest.mark.parametrize(("verdict", "score"), [("better", 0.55), ("worse", 0.55), (None, 0.62)])

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from mipro_walk.results import DOCUMENT_NAMES
+from mipro_walk.results import DOCUMENT_NAMES, REPORT
 from tests.cli.terminal import Terminal, clean_environment
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI, keyword_answer
 
 KEY = "sk-canary-0123456789abcdef0123456789abcdef"
-RESULT_FILES = set(DOCUMENT_NAMES)
+RESULT_FILES = {*DOCUMENT_NAMES, REPORT}
 PROMPT = "quit   ›"
 
 
@@ -79,6 +79,7 @@ def test_without_a_terminal_the_six_steps_run_and_leave_what_the_readme_says(wal
     assert answer["scores"]["test"]["n"] == 12
     assert {path.name for path in (walk.workdir / "results").iterdir()} == RESULT_FILES
     assert all(f"Step {n} of 6" in done.stderr for n in range(1, 7))
+    assert str(walk.workdir / "results" / REPORT) in done.stderr
     for name in ("env_key.txt", "mipro_config.toml", "task_app.log", "state.json"):
         assert stat.S_IMODE((walk.workdir / name).stat().st_mode) == 0o600
     assert list((walk.home / "run").glob("*.json")) == [], "no server is left"
