@@ -11,6 +11,7 @@ import httpx
 import pytest
 import tomli_w
 
+from mipro_walk.cli import browser as opening
 from mipro_walk.cli import page_opening
 from mipro_walk.clients.backend import BackendClient
 from mipro_walk.errors import MiproWalkError
@@ -38,9 +39,9 @@ class PageLess(Backend):
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the browser was told to open; somebody watches, on a screen."""
     found: list[str] = []
-    monkeypatch.setattr(page_opening.webbrowser, "open", found.append)
+    monkeypatch.setattr(opening.webbrowser, "open", found.append)
     monkeypatch.setattr(page_opening, "is_interactive", lambda: True)
-    for name in (*page_opening.SSH_VARIABLES, "CI"):
+    for name in (*opening.SSH_VARIABLES, "CI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DISPLAY", ":0")
     return found
@@ -93,7 +94,7 @@ def test_backend_without_a_page_is_said_and_nothing_fails(opened: list[str]) -> 
 def test_browser_opens_only_on_a_screen_that_somebody_sees(
     environ: dict[str, str], platform: str, expected: bool
 ) -> None:
-    assert page_opening.can_open(environ, platform) is expected
+    assert opening.can_open(environ, platform) is expected
 
 
 # ---- the commands, in a real terminal

@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mipro_walk.cli import browser, job_session, report_command
-from mipro_walk.cli.browser import can_open
 from mipro_walk.cli.main import app
 from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError, PrerequisiteError
 from mipro_walk.results import REPORT, write_documents
@@ -141,13 +140,6 @@ def test_nothing_opens_in_ci_or_over_ssh_but_the_path_is_printed(
     found = invoke(JOB_ID, "--open")
     assert (found.exit_code, Path(found.stdout.strip()).is_file()) == (0, True)
     assert "Not opened" in found.stderr
-
-
-def test_a_screen_is_known_by_its_variables() -> None:
-    assert not can_open({}, "linux")
-    assert can_open({"DISPLAY": ":0"}, "linux")
-    assert can_open({}, "darwin")
-    assert not can_open({"SSH_TTY": "/dev/pts/0"}, "darwin")
 
 
 def test_the_report_equals_the_one_of_the_run(backend: ScriptedBackend, tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def test_a_person_finds_every_answer(page):
         "forecast $0.0100",
         "best = json.load(open('best_prompt.json', encoding='utf-8'))",
         "mipro-walk report pl_0123456789abcdef",
+        "mipro-walk export pl_0123456789abcdef --format python",
         "gpt-4o-mini",
         "0 to 29 (30 values)",
         "2 min 5 s",

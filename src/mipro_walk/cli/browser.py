@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 SSH_VARIABLES = ("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
 SCREEN_VARIABLES = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
-START_SECONDS = 10.0
+START_SECONDS = 2.0
 
 
 def can_open(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> bool:
@@ -24,7 +24,7 @@ def can_open(environ: Mapping[str, str] | None = None, platform: str = sys.platf
 def open_page(address: str) -> bool:
     """Open an address in the browser of the user (``BROWSER`` if that is set); return whether one was started."""
     started: list[bool] = []
-    # A browser that stays in the foreground must not keep the command from ending.
+    # A browser that stays in the foreground must not keep the command from going on.
     opening = threading.Thread(target=lambda: started.append(webbrowser.open(address)), daemon=True)
     opening.start()
     opening.join(START_SECONDS)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from mipro_walk.cli.browser import can_open, open_page
 from mipro_walk.cli.console import is_interactive
 from mipro_walk.errors import MiproWalkError
 
 if TYPE_CHECKING:
     from mipro_walk.clients.backend import BackendClient
-
-SSH_VARIABLES = ("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
-START_SECONDS = 2.0
-SCREEN_VARIABLES = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 
 
 def show_page(client: BackendClient, say: Callable[[str], None], job_id: str | None = None) -> None:
@@ -40,15 +33,4 @@ def show_page(client: BackendClient, say: Callable[[str], None], job_id: str | N
     address = f"{base}#{'&'.join(filter(None, (f'code={code}', job)))}"
     say(f"Live page: {address}\n  (the address is good once, for a minute)")
     if can_open():
-        # A browser that stays in the foreground must not keep the job from being watched.
-        opening = threading.Thread(target=webbrowser.open, args=(address,), daemon=True)
-        opening.start()
-        opening.join(START_SECONDS)
-
-
-def can_open(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> bool:
-    """Whether a browser would open on a screen that the user sees: not over SSH, not without a display."""
-    found = os.environ if environ is None else environ
-    if any(found.get(name) for name in (*SSH_VARIABLES, "CI")):
-        return False
-    return platform in ("darwin", "win32") or any(found.get(name) for name in SCREEN_VARIABLES)
+        open_page(address)

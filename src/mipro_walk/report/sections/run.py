@@ -132,6 +132,7 @@ def use(best: Document, metadata: Document) -> dict[str, Any]:
         "serve": local_server_command() if is_local else "",
         "title": usage_title(best),
         "program": "\n".join(usage_in_python(best, BEST_PROMPT)),
+        "export": f"mipro-walk export {job_id} --format python --output classify.py" if job_id else "",
         "again": f"mipro-walk results {job_id}\nmipro-walk report {job_id}" if job_id else "",
         "messages": [(m["role"], shortened(m["content"], MAX_TEXT)) for m in best.get("messages") or []],
     }
