@@ -168,8 +168,10 @@ def test_the_keyboard_reaches_contents_filter_and_details(open_page, path):
 
 
 def test_it_prints_on_white_without_controls(open_page, path):
-    page = opened(open_page(scheme="dark"), path, finished_run()).page
+    visit = opened(open_page((794, 1123), scheme="dark"), path, finished_run())
+    page = visit.page
     page.emulate_media(media="print")
+    assert visit.overflow() <= 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("#row-filter").is_hidden()
     assert page.locator(".contents").is_hidden()
