@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from contextlib import closing
 
@@ -263,7 +264,7 @@ def test_backend_ends_by_itself_although_a_page_is_open(quiet, open_page):
     page = enter(open_page(), quiet.backend, job_id)
     wait_text(page, "#connection-text", "Live")
     quiet.backend.stop()
-    assert quiet.backend.exit_code == 0  # else it waited for the page, and was killed
+    assert quiet.backend.exit_code == -signal.SIGTERM  # not SIGKILL, as when it had waited for the page
 
 
 def test_job_that_does_not_exist_is_said(quiet, open_page):
