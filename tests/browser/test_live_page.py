@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from contextlib import closing
 
@@ -258,13 +259,12 @@ def test_backend_that_dies_is_noticed(quiet, open_page):
     wait_text(page, "#connection-text", "Connection lost; trying again in")
 
 
-def test_backend_stops_at_once_although_a_page_is_open(quiet, open_page):
+def test_backend_ends_by_itself_although_a_page_is_open(quiet, open_page):
     job_id = put_job([trial(0)])
     page = enter(open_page(), quiet.backend, job_id)
     wait_text(page, "#connection-text", "Live")
-    started = time.monotonic()
     quiet.backend.stop()
-    assert time.monotonic() - started < 8
+    assert quiet.backend.exit_code == -signal.SIGTERM  # not SIGKILL, as when it had waited for the page
 
 
 def test_job_that_does_not_exist_is_said(quiet, open_page):
@@ -311,6 +311,7 @@ def test_large_job_is_shown_within_two_seconds_and_stays_small(quiet, open_page)
     job_id = put_job([event for number in range(1_000) for event in (trial(number), *others)])
     visit = open_page()
     page = enter(visit, quiet.backend, job_id)
+    wait_text(page, "#connection-text", "Live")
     seconds = []
     for _ in range(3):  # the best of three: the machine may be busy
         started = time.monotonic()

@@ -248,7 +248,9 @@ class JobView {
       const { svg, trials } = await ask(jobPath(this.id, "/chart"));
       if (this.signal.aborted) return;
       const drawn = new DOMParser().parseFromString(svg ?? "", "text/html").querySelector("svg"); // nothing runs there
-      byId("chart").replaceChildren(...(drawn ? [document.importNode(drawn, true)] : []));
+      const chart = byId("chart");
+      chart.replaceChildren(...(drawn ? [document.importNode(drawn, true)] : []));
+      if (this.charted === "") chart.scrollLeft = chart.scrollWidth; // a phone shows the newest trials first
       if (trials >= this.state.trials.length) this.charted = wanted;
     } catch (error) {
       if (!(error instanceof Refused)) return; // the stream tells of trouble
