@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from typing import Any
 
@@ -119,3 +120,28 @@ def test_the_results_screen_sends_only_styles_and_fits_the_terminal(width: int, 
     shown = "\n".join(lines_of(screen_of(raw, width)))
     assert "a\\x1b[2Jb\\x9b31m [red]" in shown
     assert "Progression of the search" in shown
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_part_of_the_results_is_cut_or_squeezed(width: int, encoding: str) -> None:
+    found = documents("better", demos=3)
+    # Names of more than 44 characters are shortened, and meant to be.
+    told = json.dumps(found["explanations.json"]).replace("balance_not_updated_after_cheque", "apple_pay")
+    found["explanations.json"] = json.loads(told)
+    used = {"calls": 24, "prompt_tokens": 19824, "completion_tokens": 100, "cost_usd": 0.002}
+    phase = {"name": "Bootstrap", "calls": 20, "proposals": 2, "prompt_tokens": 13000, "completion_tokens": 954}
+    found["job_metadata.json"] |= {
+        "forecast": {"phases": [{**phase, "cost_usd": {"expected": 0.004}}]},
+        "usage_by_phase": {"Bootstrap": used},
+    }
+    console, raw = terminal(width, encoding, no_color=True)
+    render(found, console)
+    lines = lines_of(screen_of(raw, width))
+    text = "\n".join(lines)
+    assert not re.search(r"…|\\u2026", text)
+    for words in ("22 / 24", "13,954 / 19,924", "$0.004 / $0.002", "card_linking", "apple_pay_or_cash_deposit"):
+        assert words in text, words
+    if encoding == "ascii":
+        assert text.isascii()
+        assert "\\u" not in text

@@ -10,10 +10,10 @@ import warnings
 
 import pytest
 
-from mipro_walk.cli.results_screen import usage_in_python
 from mipro_walk.exports.formats import FORMATS
 from mipro_walk.prompting import answer_form_of, apply_candidate, candidate_messages
 from mipro_walk.results.files import encode
+from mipro_walk.results.usage import usage_in_python
 from task_apps.banking77.prompts import BASELINE_INSTRUCTION, answer_form, own_messages
 from tests.backend.conftest import scripted_answer
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI, find_labels

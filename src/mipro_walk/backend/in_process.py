@@ -22,12 +22,16 @@ from mipro_walk.config import RunConfig
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import World
 from mipro_walk.ledger import Job, Ledger
+from mipro_walk.ledger.store import usage_as_dict
 from mipro_walk.types import Example, Outcome, Rollout, Split, Task, fingerprint
 from task_apps.banking77.data import DataError, PoolError, TaskData, TaskSlice
 from task_apps.banking77.documents import TASK
 from task_apps.banking77.prompts import BASELINE_INSTRUCTION, answer_form, own_messages
 from task_apps.banking77.scoring import ModelReply, ToolCall, score_reply
 from task_apps.banking77.sources import DataSource, load_task_data
+
+SILENT_SECONDS = 5.0
+"""After so long without an event a person is told that the job lives."""
 
 NAMED_SOURCES = {"sample": DataSource("sample"), "hub": DataSource("hub")}
 
@@ -144,10 +148,12 @@ def run_in_process(
     data: TaskData,
     say: Callable[[str], None],
     poll_seconds: float = 0.2,
+    on_status: Callable[[Mapping[str, Any]], None] = lambda _status: None,
 ) -> tuple[Job, dict[str, Any] | None]:
     """Run a job to its end, saying each event's message; go on with an unfinished one of the same configuration.
 
     Returns the job and its documents, ``None`` if it has none. Ctrl-C pauses the job and is passed on.
+    ``on_status`` hears every five silent seconds how far the job is.
     """
     ledger = Ledger(settings.database)
     preparation = JobPreparation(settings, ledger, banking77_worlds(data))
@@ -164,7 +170,10 @@ def run_in_process(
             runner.start()
             _go_on(ledger, runner, job)
             try:
-                _follow(ledger, job.job_id, say, poll_seconds)
+                _follow(ledger, job.job_id, say, poll_seconds, lambda: on_status(_status(ledger, runner, job.job_id)))
+            except KeyboardInterrupt:
+                say("Pausing after the calls in flight.")
+                raise
             finally:
                 ended = ledger.job(job.job_id)
                 if ended is not None and ended.status == "running":
@@ -206,13 +215,30 @@ def _go_on(ledger: Ledger, runner: JobRunner, job: Job) -> None:
         runner.submit(job)
 
 
-def _follow(ledger: Ledger, job_id: str, say: Callable[[str], None], poll_seconds: float) -> None:
-    seen = 0
+def _follow(
+    ledger: Ledger, job_id: str, say: Callable[[str], None], poll_seconds: float, beat: Callable[[], None]
+) -> None:
+    seen, heard_at = 0, time.monotonic()
     while True:
         job = ledger.job(job_id)
         for event in ledger.events(job_id, seen):
-            seen = event["seq"]
+            seen, heard_at = event["seq"], time.monotonic()
             say(event["message"])
         if job is not None and (job.is_terminal or job.status == "paused"):
             return
+        if time.monotonic() - heard_at >= SILENT_SECONDS:
+            heard_at = time.monotonic()
+            beat()
         time.sleep(poll_seconds)
+
+
+def _status(ledger: Ledger, runner: JobRunner, job_id: str) -> dict[str, Any]:
+    """Return how far a job is, as ``GET /jobs/{id}`` tells it."""
+    job, progress = ledger.job(job_id), runner.progress(job_id)
+    assert job is not None
+    figures = {} if progress is None else progress.as_dict()
+    return {
+        "job_id": job_id,
+        "status": job.status,
+        "progress": {**figures, "usage": usage_as_dict(ledger.usage(job_id))},
+    }

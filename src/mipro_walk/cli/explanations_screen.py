@@ -110,11 +110,19 @@ def _labels(labels: Sequence[Part], console: Console) -> None:
     if not gained and not lost:
         return
     heading("Labels most gained and lost (right answers on test rows)", console)
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for group, members in (("gained", gained), ("lost", lost)):
-        for number, label in enumerate(members):
-            table.add_row(Text(group if number == 0 else "", style="dim"), *_label_row(label, console))
-    console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
+    groups = [
+        (group, number == 0, _label_row(label, console))
+        for group, members in (("gained", gained), ("lost", lost))
+        for number, label in enumerate(members)
+    ]
+    if console.width < NARROW:
+        for group, _, (name, counts, _noise) in groups:
+            _item(f"{group} {name.plain}: {counts.plain}", console)
+    else:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for group, is_first, row in groups:
+            table.add_row(Text(group if is_first else "", style="dim"), *row)
+        console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
     if any(label["verdict"] == "no significant gain" for label in (*gained, *lost)):
         _note(f"{NOISE.capitalize()}: so few rows of a label often change by themselves.", console)
 
@@ -136,7 +144,7 @@ def _confusions(confusions: Part | None, console: Console) -> None:
     if console.width < NARROW:
         for pair in shown:
             names = " => ".join(_name(name, console, console.width) for name in pair)
-            console.print(Text(f"  {names}: {before.get(pair, 0)}, then {after.get(pair, 0)}", overflow="fold"))
+            _item(f"{names}: {before.get(pair, 0)}, then {after.get(pair, 0)}", console)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("expected", "answered"):
@@ -177,6 +185,14 @@ def _row(row: Part, who: str, console: Console) -> Text:
 
 def _name(name: object, console: Console, room: int) -> str:
     return one_line(name, console.encoding, max(8, min(MAX_NAME, room)))
+
+
+def _item(text: str, console: Console) -> None:
+    """Print one thing of a list; what does not fit stands indented below it."""
+    first, *rest = Text(text).wrap(console, max(20, console.width - 4), overflow="fold")
+    console.print(Padding(first, (0, 0, 0, 2)), highlight=False)
+    for line in rest:
+        console.print(Padding(line, (0, 0, 0, 4)), highlight=False)
 
 
 def _note(text: str, console: Console) -> None:

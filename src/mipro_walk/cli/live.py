@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
+from mipro_walk.cli.heartbeat import Heartbeat
 from mipro_walk.cli.live_displays import Display, make_display
 from mipro_walk.errors import MiproWalkError, UnreachableError
 
@@ -78,7 +79,8 @@ def follow(
         client, job_id, make_display(display, console, job_id), on_event, known_until, clock or Clock()
     )
     with _interrupts() as interrupts, follower.display:
-        status = follower.run(interrupts, on_interrupt)
+        with Heartbeat(lambda seconds: follower.display.say(_silence(seconds))) as heartbeat:
+            status = follower.run(interrupts, on_interrupt, heartbeat)
         follower.display.finish(status)
     if interrupts.count and status["status"] == "paused":
         raise StoppedByUserError(f"Paused job {job_id}; everything paid for is kept.", _how_to_resume(job_id))
@@ -127,10 +129,11 @@ class _Follower:
     _silent_since: float | None = None
     _next_status: float = 0.0
 
-    def run(self, interrupts: _Interrupts, on_interrupt: OnInterrupt) -> dict[str, Any]:
-        """Poll until the job ends, pauses, or the user has had enough."""
+    def run(self, interrupts: _Interrupts, on_interrupt: OnInterrupt, heartbeat: Heartbeat) -> dict[str, Any]:
+        """Poll until the job ends, pauses, or the user has had enough. ``heartbeat`` speaks up while a poll hangs."""
         give_up: float | None = None
         while True:
+            heartbeat.alive()
             if interrupts.count and not interrupts.is_heard:
                 interrupts.is_heard = True
                 give_up = self._leave(on_interrupt)
@@ -227,6 +230,10 @@ def _with_known_progress(status: dict[str, Any], before: Mapping[str, Any]) -> d
     if progress.get("rollouts_planned") or not before:
         return status
     return {**status, "progress": {**(before.get("progress") or {}), **progress, "eta_seconds": None}}
+
+
+def _silence(seconds: float) -> str:
+    return f"... waiting for the backend's answer, {seconds:.0f} s"
 
 
 def _how_to_resume(job_id: str) -> str:

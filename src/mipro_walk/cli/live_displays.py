@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mipro_walk.cli.charts import sparkline
+from mipro_walk.cli.heartbeat import HEARTBEAT_SECONDS
 from mipro_walk.cli.visible import one_line, visible
 from mipro_walk.errors import ConfigError
 
 DISPLAYS = ("rich", "plain", "log", "none")
 REFRESH_PER_SECOND = 4
 LINE_SECONDS = 1.0
-HEARTBEAT_SECONDS = 5.0
 SHOWN_TRIALS = 5
 NARROW = 60
 QUIET_EVENTS = frozenset(

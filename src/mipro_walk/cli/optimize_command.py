@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +36,8 @@ def optimize(
     """
     from mipro_walk.backend.in_process import load_data, run_in_process
     from mipro_walk.backend.settings import BackendSettings
+    from mipro_walk.cli.live import StoppedByUserError
+    from mipro_walk.cli.live_displays import heartbeat, summary
     from mipro_walk.cli.results_screen import render
     from mipro_walk.cli.visible import visible
     from mipro_walk.config import load_config
@@ -58,13 +61,22 @@ def optimize(
     settings = BackendSettings(
         home(), (backend_key(home()),), os.environ.get("MIPRO_WALK_LEDGER_URL", ""), model_path=model_path
     )
-    job, documents = run_in_process(
-        settings, loaded, load_data(data), lambda message: console.print(visible(message), markup=False)
-    )
+
+    def say(text: str) -> None:
+        console.print(visible(text, console.encoding), markup=False, soft_wrap=not console.is_terminal)
+
+    try:
+        job, documents = run_in_process(
+            settings, loaded, load_data(data), say, on_status=lambda status: say(heartbeat(status))
+        )
+    except KeyboardInterrupt:
+        again = "Run the same command again to go on."
+        raise StoppedByUserError("Paused; everything that was paid for is kept.", again) from None
     if job.status == "paused":
         raise IncompleteError(job.error or "as asked", job.fix or "Run the same command again to go on.")
     if documents is None:
         raise error_with_code(job.error_code, job.error or f"The job ended as {job.status}.", job.fix or "")
+    console.print(summary(_last_status(job.job_id, job.status, job.stop_reason, documents), console))
     folder = (results or loaded.results_path(config)).expanduser().absolute()
     written = write_results(folder, documents)
     status = {"status": job.status, "stop_reason": job.stop_reason}
@@ -76,3 +88,12 @@ def optimize(
     if done.report_problem:
         console.print(f"WARN {visible(report_problem_in_words(done))}", markup=False, soft_wrap=True)
     require_score(done, fail_under)
+
+
+def _last_status(
+    job_id: str, state: str, stop_reason: str | None, documents: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return how a job ended, as the job API tells it."""
+    metadata = documents["job_metadata.json"]
+    progress = {**metadata["progress"], "usage": metadata["usage"], "elapsed_seconds": metadata["seconds"]}
+    return {"job_id": job_id, "status": state, "stop_reason": stop_reason, "progress": progress}

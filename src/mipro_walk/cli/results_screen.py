@@ -150,19 +150,35 @@ def _forecast(metadata: Mapping[str, Any], console: Console) -> None:
     if not phases or not actual:
         return
     console.print()
+    if console.width < NARROW:
+        _forecast_lines(phases, actual, console)
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name, justify in (("  forecast / actual", "left"), ("calls", "right"), ("tokens", "right"), ("cost", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for phase in phases:
-        used = actual.get(phase["name"]) or {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost_usd": 0.0}
-        table.add_row(
-            Text(f"  {phase['name']}", style="dim"),
-            f"{phase['calls'] + phase['proposals']:,} / {used['calls']:,}",
-            f"{phase['prompt_tokens'] + phase['completion_tokens']:,} / "
-            f"{used['prompt_tokens'] + used['completion_tokens']:,}",
-            f"{_dollars((phase['cost_usd'] or {}).get('expected'))} / {_dollars(used['cost_usd'])}",
-        )
+        table.add_row(Text(f"  {phase['name']}", style="dim"), *_expected_and_used(phase, actual))
     console.print(table, highlight=False)
+
+
+def _forecast_lines(phases: Sequence[Mapping[str, Any]], actual: Mapping[str, Any], console: Console) -> None:
+    """Print it where a terminal has no room for columns: a phase, then its figures one below the other."""
+    console.print(Text("  forecast / actual", style="dim"))
+    for phase in phases:
+        console.print(Text(f"  {phase['name']}"))
+        for name, value in zip(("calls", "tokens", "cost"), _expected_and_used(phase, actual), strict=True):
+            console.print(Text(f"    {name}: {value}"), highlight=False)
+
+
+def _expected_and_used(phase: Mapping[str, Any], actual: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return calls, tokens and cost of a phase, each as ``expected / used``."""
+    used = actual.get(phase["name"]) or {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost_usd": 0.0}
+    expected, spent = phase["prompt_tokens"] + phase["completion_tokens"], used["prompt_tokens"]
+    return (
+        f"{phase['calls'] + phase['proposals']:,} / {used['calls']:,}",
+        f"{expected:,} / {spent + used['completion_tokens']:,}",
+        f"{_dollars((phase['cost_usd'] or {}).get('expected'))} / {_dollars(used['cost_usd'])}",
+    )
 
 
 def _dollars(cost: float | None) -> str:

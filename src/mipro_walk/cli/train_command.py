@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mipro_walk.cli.console import is_interactive, stderr_console, stdout_console
+from mipro_walk.cli.heartbeat import Heartbeat
 from mipro_walk.cli.job_session import (
     chosen_display,
     complete_job_id,
@@ -83,11 +85,13 @@ def train(
     folder = (results or loaded.results_path(config)).expanduser().absolute()
     key = task_app_key(loaded, config.absolute())
     launch = {"config": str(config.absolute()), "results_folder": str(folder)}
-    with open_backend(backend, outlives_us=open_page or not poll) as opened:
-        if backend is None:
-            require_task_app(loaded.task_app_url, key)
-        if key:
-            opened.client.register_environment_key(key)
+    with ExitStack() as stack:
+        with output.waiting("starting the backend"):
+            opened = stack.enter_context(open_backend(backend, outlives_us=open_page or not poll))
+            if backend is None:
+                require_task_app(loaded.task_app_url, key)
+            if key:
+                opened.client.register_environment_key(key)
         if not poll:
             job_id = opened.client.submit(loaded.as_dict(), launch)
             output.show_page(opened.client, job_id)
@@ -122,15 +126,18 @@ def resume(
     from mipro_walk.walkthrough.submit_job import UNFINISHED, last_unfinished, resume_and_follow
 
     output = _Output(display, events, as_json, open_page)
-    with open_backend(backend, outlives_us=open_page) as opened:
-        chosen = job_id or last_unfinished(opened.client)
-        status = opened.client.status(chosen)
+    with ExitStack() as stack:
+        with output.waiting("starting the backend"):
+            opened = stack.enter_context(open_backend(backend, outlives_us=open_page))
+            chosen = job_id or last_unfinished(opened.client)
+            status = opened.client.status(chosen)
+            known = last_event(opened.client, chosen)
         folder = _results_folder(results, status)
-        known = last_event(opened.client, chosen)
         follow = output.follow(opened.client, is_ours=opened.is_ours, known_until=known)
         output.say(f"Job {visible(chosen)} is {visible(status['status'])}.")
         if backend is None and status["status"] in UNFINISHED:
-            ensure_task_app(opened.services, status.get("launch") or {}, str(status.get("task_app_url") or ""))
+            with output.waiting("starting the task app"):
+                ensure_task_app(opened.services, status.get("launch") or {}, str(status.get("task_app_url") or ""))
         done = resume_and_follow(opened.client, chosen, follow=follow, results_folder=folder)
     output.show(done, folder, fail_under)
 
@@ -178,6 +185,10 @@ class _Output:
         """Tell the user something, unless a program reads our log."""
         if self.display in ("rich", "plain"):
             self.err.print(text, soft_wrap=True)
+
+    def waiting(self, what: str) -> Heartbeat:
+        """Return what says every five seconds, while it is open, that ``what`` is under way."""
+        return Heartbeat(lambda seconds: self.say(f"... {what}, {seconds:.0f} s"))
 
     def show(self, done: TrainResult, folder: Path | None, fail_under: float | None) -> None:
         """Show the results and raise if they are below the threshold."""

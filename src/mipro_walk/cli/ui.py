@@ -17,6 +17,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from mipro_walk.cli.heartbeat import Heartbeat
 from mipro_walk.cli.visible import foreign, visible
 from mipro_walk.errors import ConfigError
 from mipro_walk.walkthrough.ui import Check, Choice, Progress, Question, QuitRequested
@@ -130,8 +131,7 @@ class TerminalUi:
     def working(self, text: str) -> Iterator[Progress]:
         """Show a spinner on a terminal; elsewhere print each text as a line."""
         if not self._console.is_terminal or self._console.is_dumb_terminal:
-            self._plain_progress(text)
-            yield self._plain_progress
+            yield from self._plain_working(text)
             return
         spinner = "line" if self._is_ascii else "dots"
         with self._console.status(escape(self._own(text)), spinner=spinner) as status:
@@ -225,6 +225,17 @@ class TerminalUi:
 
     def _plain_progress(self, text: str) -> None:
         self._console.print(self._own(f"  ...   {self._safe(text)}"), soft_wrap=True)
+
+    def _plain_working(self, text: str) -> Iterator[Progress]:
+        """Print each text as a line, and every five seconds that it is still under way."""
+        self._plain_progress(text)
+        with Heartbeat(lambda seconds: self._plain_progress(f"still at it, {seconds:.0f} s")) as heartbeat:
+
+            def tell(new: str) -> None:
+                heartbeat.alive()
+                self._plain_progress(new)
+
+            yield tell
 
     def _own(self, text: str) -> str:
         return text.translate(_ASCII) if self._is_ascii else text

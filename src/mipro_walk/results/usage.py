@@ -10,10 +10,9 @@ LOCAL_KEY_VARIABLE = "MIPRO_WALK_LOCAL_MODEL_KEY"
 
 
 def usage_in_python(best: Mapping[str, Any], path: object) -> list[str]:
-    """Return a program that asks the model as the test did, at most eight lines.
+    """Return the lines of the program, at most eight; ``path`` is where ``best_prompt.json`` lies.
 
-    ``path`` is where ``best_prompt.json`` lies. Of results that do not hold the tested request it asks with the texts
-    alone.
+    It asks as the test did; of results that do not hold the tested request, with the texts alone.
     """
     model = best.get("model") or {}
     client = {
@@ -30,10 +29,10 @@ def usage_in_python(best: Mapping[str, Any], path: object) -> list[str]:
     if best.get("request"):
         return [
             *start,
-            "text, mark = json.dumps(best['request']['body']), best['request']['placeholder']",
+            "body, mark = (best['request'][name] for name in ('body', 'placeholder'))",
+            "asked = json.dumps(body).replace(mark, json.dumps(query)[1:-1])",
             f"client = {client}",
-            "request = json.loads(text.replace(mark, json.dumps(query)[1:-1]))",
-            "print(client.chat.completions.create(**request).choices[0].message)",
+            "print(client.chat.completions.create(**json.loads(asked)).choices[0].message)",
         ]
     return [
         *start,
