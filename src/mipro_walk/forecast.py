@@ -17,7 +17,7 @@ from mipro_walk.clients.pricing import TokenUsage, price
 from mipro_walk.config import RunConfig
 from mipro_walk.core.bootstrap import Evidence, build_demo_sets
 from mipro_walk.core.plan import Plan
-from mipro_walk.core.run import MAX_REASKS
+from mipro_walk.core.session import MAX_REASKS
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.types import Candidate, Task
 

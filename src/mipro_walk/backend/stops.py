@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mipro_walk.core import evaluation
 from mipro_walk.core.plan import Plan
-from mipro_walk.core.run import CHUNK
+from mipro_walk.core.session import CHUNK
 from mipro_walk.errors import ConfigError, IncompleteError
 from mipro_walk.forecast import Forecast
 
