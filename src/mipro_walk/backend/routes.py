@@ -78,7 +78,7 @@ class JobApi:
         request_hash = fingerprint([config.as_dict(), launch])
         job = self._ledger.create_job(
             config.as_dict(),
-            algorithm=body.algorithm,
+            algorithm=config.settings.algorithm,
             launch={**(launch if isinstance(launch, dict) else {}), "task_app_key_sealed": sealed},
             request_hash=request_hash,
             idempotency_key=idempotency_key,

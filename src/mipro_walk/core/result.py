@@ -89,6 +89,8 @@ class RunResult(ABC):
 
     Attributes:
         plan: how the budget was divided before the first call.
+        winner_key: what names the winner in the documents: of MIPRO instruction and demonstration set, of GEPA the
+            instruction. ``baseline_key`` likewise.
         test: ``None`` if there was none.
         ablation: ``None`` if it does not apply.
         rollouts: of the search and its preparation, recorded or not.
@@ -97,7 +99,9 @@ class RunResult(ABC):
     """
 
     algorithm: ClassVar[AlgorithmName]
+    baseline_key: ClassVar[tuple[int, ...]]
     plan: SearchPlan
+    winner_key: tuple[int, ...]
     test: TestResult | None
     ablation: Ablation | None
     stop_reason: str
@@ -161,6 +165,7 @@ class OptimizationResult(RunResult):
     """
 
     algorithm: ClassVar[AlgorithmName] = "mipro"
+    baseline_key: ClassVar[tuple[int, ...]] = BASELINE
 
     plan: Plan
     space: SearchSpace

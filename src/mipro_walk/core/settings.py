@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from mipro_walk.errors import ConfigError
 
 AlgorithmName = Literal["mipro", "gepa"]
+ALGORITHMS: Mapping[str, AlgorithmName] = {"mipro": "mipro", "gepa": "gepa"}
 SamplerName = Literal["tpe", "tpe_multivariate", "random"]
+
+
+def algorithm_named(name: str) -> AlgorithmName:
+    """Return the algorithm of that name. Raises ConfigError if there is none."""
+    if name not in ALGORITHMS:
+        raise ConfigError(f"Unknown algorithm {name!r}.", f"Choose one of {', '.join(ALGORITHMS)}.")
+    return ALGORITHMS[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +33,8 @@ class SearchSettings:
         max_unknown_fraction: share of unknown outcomes above which a score does not count.
         rng_seed: seeds every random choice; 0 is a seed like any other.
     """
+
+    algorithm: ClassVar[AlgorithmName]
 
     budget: int = 100
     test_size: int = 100
@@ -48,6 +61,8 @@ class OptimizerSettings(SearchSettings):
         minibatch_size: rows of a trial of the first rung; 0 lets the plan choose.
     """
 
+    algorithm: ClassVar[AlgorithmName] = "mipro"
+
     num_iterations: int = 10
     top_k: int = 2
     generations: int = 2
@@ -70,6 +85,8 @@ class GepaSettings(SearchSettings):
         minibatch_size: train rows that a new instruction and its parent are compared on.
         pareto_set_size: val rows that every accepted instruction answers; 0 lets the plan choose.
     """
+
+    algorithm: ClassVar[AlgorithmName] = "gepa"
 
     minibatch_size: int = 3
     pareto_set_size: int = 0

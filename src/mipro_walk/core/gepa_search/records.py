@@ -106,12 +106,13 @@ class GepaResult(RunResult):
     """What a run of GEPA found. ``tried[0]`` is the baseline; ``pareto_front`` holds indices of ``tried``."""
 
     algorithm: ClassVar[AlgorithmName] = "gepa"
+    baseline_key: ClassVar[tuple[int, ...]] = (0,)
 
     plan: GepaPlan
     tried: Sequence[Tried]
     steps: Sequence[Step]
     pareto_front: tuple[int, ...]
-    winner_index: int
+    winner_key: tuple[int]
     test: TestResult | None
     stop_reason: str
     rollouts: int
@@ -127,12 +128,12 @@ class GepaResult(RunResult):
     @property
     def winner(self) -> Candidate:
         """The member with the best score on val."""
-        return self.tried[self.winner_index].candidate
+        return self.tried[self.winner_key[0]].candidate
 
     @property
     def winner_source(self) -> str:
         """Who wrote the winner's instruction."""
-        return self.tried[self.winner_index].instruction.source
+        return self.tried[self.winner_key[0]].instruction.source
 
     @property
     def winner_demos(self) -> DemoSet:
