@@ -20,15 +20,16 @@ def closing_events(
     search = best["search_score"] or {"mean": None, "n": 0}
     test = best["score"]
     score = test[best["recommendation"]] if test else search["mean"]
+    turns = "steps" if result.algorithm == "gepa" else "iterations"
     return [
         Event("prompt.learning.best.prompt", "Best prompt found", {"best_prompt": prompt, "best_score": score}),
         _top_prompt(sections, search["mean"], score),
         _final_results(result, prompt, score),
-        _budget_summary(result, usage),
+        _gepa_summary(result, usage) if result.algorithm == "gepa" else _budget_summary(result, usage),
         Event(
             "mipro.job.completed",
             f"Optimization complete. Best score: {'unknown' if score is None else f'{score:.3f}'} on "
-            f"{test['n'] if test else search['n']} {'test' if test else 'val'} rows; {result.num_trials} iterations, "
+            f"{test['n'] if test else search['n']} {'test' if test else 'val'} rows; {result.num_trials} {turns}, "
             f"{result.rollouts} evaluations",
             {"best_score": score, "iterations": result.num_trials, "rollouts": result.rollouts},
         ),
@@ -71,6 +72,19 @@ def _final_results(result: RunResult, prompt: Mapping[str, Any], score: float | 
         "best_score": score,
     }
     return Event("prompt.learning.final.results", f"{len(attempted)} candidates were scored", data)
+
+
+def _gepa_summary(result: RunResult, usage: Mapping[str, Usage]) -> Event:
+    """Return what published clients read of a run of GEPA for their last table."""
+    data = {
+        "usd_tokens_rollouts": usage["policy"].cost_usd,
+        "usd_tokens_mutation": usage["meta"].cost_usd,
+        "rollouts_prompt_tokens": usage["policy"].prompt_tokens,
+        "rollouts_completion_tokens": usage["policy"].completion_tokens,
+        "finish_reason": result.stop_reason,
+    }
+    text = f"{result.rollouts} of {result.plan.budget} rollouts used for the search"
+    return Event("prompt.learning.completed", text, data)
 
 
 def _budget_summary(result: RunResult, usage: Mapping[str, Usage]) -> Event:

@@ -15,7 +15,7 @@ from mipro_walk.core.gepa_search import events
 from mipro_walk.core.gepa_search.plan import GepaPlan
 from mipro_walk.core.gepa_search.records import Step, StepStatus, Tried, pareto_front
 from mipro_walk.core.gepa_search.reflection import ReflectionRequest, Reflector, Sample
-from mipro_walk.core.proposer import screen
+from mipro_walk.core.proposer import Screening, screen
 from mipro_walk.core.search_space import Instruction
 from mipro_walk.core.session import CHUNK, MAX_REASKS, Session
 from mipro_walk.core.settings import GepaSettings
@@ -148,7 +148,7 @@ class Evolution(Session):
         if all(sample["Feedback"] == "Right." for sample in samples):
             return None
         existing = [tried.instruction.text for tried in self.tried]
-        parent, refused = self.tried[self.step.parent], Counter[str]()
+        parent, refused, screening = self.tried[self.step.parent], Counter[str](), Screening()
         for attempt in range(1 + MAX_REASKS):
             request = ReflectionRequest(self.task, parent.instruction.text, samples, existing, len(self.steps), attempt)
             written = self.reflector.reflect(request)
@@ -158,12 +158,14 @@ class Evolution(Session):
             screening = screen([written], existing, self.leaks)
             refused += screening.refused
             if screening.accepted:
-                return self._add(screening.accepted[0], parent)
-        self.step.status = "refused"
+                break
         self.refused += refused
         if refused:
             self.emit(events.refused(len(self.steps), refused))
-        return None
+        if not screening.accepted:
+            self.step.status = "refused"
+            return None
+        return self._add(screening.accepted[0], parent)
 
     def duel(self) -> Duel:
         """Compare parent and child on the rows of the minibatch that both know, each row once."""
