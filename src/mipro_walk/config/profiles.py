@@ -135,6 +135,14 @@ def with_algorithm(document: dict[str, Any], algorithm: AlgorithmName) -> dict[s
     return {ROOT: tables | {"algorithm": algorithm}}
 
 
+def describe_profile(name: str, algorithm: AlgorithmName | None = None) -> str:
+    """Return a profile's sentence, for another algorithm than its own a shorter one."""
+    profile = get_profile(name)
+    if algorithm is None or profile.document[ROOT]["algorithm"] == algorithm:
+        return profile.description
+    return f"for {algorithm.upper()}, with the same rows, models and limits."
+
+
 def _gepa() -> Profile:
     like = _walkthrough("walkthrough", "openai", "gpt-4o-mini", "OPENAI_API_KEY")
     return Profile(

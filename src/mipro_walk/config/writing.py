@@ -14,7 +14,7 @@ import tomli_w
 
 from mipro_walk.config.models import RunConfig
 from mipro_walk.config.parsing import parse_config
-from mipro_walk.config.profiles import get_profile, with_algorithm
+from mipro_walk.config.profiles import describe_profile, get_profile, with_algorithm
 from mipro_walk.config.published import GEPA, MIPRO, ROOT, ROUTES
 from mipro_walk.config.sections import FREE_KEYS, SECTIONS, expand_seeds
 from mipro_walk.core.settings import AlgorithmName
@@ -58,10 +58,7 @@ def write_config(
     chosen = get_profile(profile).document
     document = apply_overrides(with_algorithm(chosen, algorithm) if algorithm else chosen, overrides or {})
     config = parse_config(document, origin=f"profile {profile}")
-    title = f"Profile {profile}. {get_profile(profile).description}"
-    if document[ROOT]["algorithm"] != get_profile(profile).document[ROOT]["algorithm"]:
-        title = f"Profile {profile} for {document[ROOT]['algorithm'].upper()}: the same rows, models and limits."
-    text = render_config(document, title=title)
+    text = render_config(document, title=f"Profile {profile}. {describe_profile(profile, algorithm)}")
     _write_private(Path(path), text.encode("utf-8"), force=force)
     return config
 

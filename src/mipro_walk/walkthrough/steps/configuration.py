@@ -14,6 +14,7 @@ from mipro_walk.config import (
     Pool,
     RunConfig,
     apply_overrides,
+    describe_profile,
     get_profile,
     load_config,
     with_algorithm,
@@ -53,7 +54,7 @@ class Configuration:
         else:
             text = (
                 "Writes mipro_config.toml: the model, the rows, the size of the search and its limits, each key "
-                f"explained. Profile {name}: {get_profile(name).description}"
+                f"explained. Profile {name}: {describe_profile(name, ctx.options.algorithm)}"
             )
         command = f"mipro-walk config create {ctx.workdir.config} --profile {name}"
         if ctx.options.algorithm:
