@@ -22,6 +22,7 @@ LEAVES = ("types", "errors", "version", "plain_text")
 OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
 OPTUNA_VIEW = f"{OURS}.exports.optuna_study"
 """Writes a study for others to look at; decides nothing."""
+GEPA_USER = f"{OURS}.core.gepa_search.engine"
 IN_PROCESS = f"{OURS}.cli.optimize_command"
 """The one command that runs a job without servers, so it puts the backend's parts together itself."""
 SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy", "jinja2", "vl_convert")
@@ -133,11 +134,12 @@ def test_the_core_imports_only_itself_types_and_errors():
     assert not outside(CORE, ("types", "errors"))
 
 
-def test_the_core_needs_no_package_but_numpy_beside_optuna_and_its_blas_limit():
+def test_the_core_needs_no_package_but_numpy_beside_optuna_gepa_and_its_blas_limit():
     for module in CORE:
         allowed = {*sys.stdlib_module_names, OURS, "numpy"} - set(WORLDLY)
         allowed |= {"optuna"} if module.name in OPTUNA_USERS else set()
         allowed |= {"threadpoolctl"} if module.name == f"{OURS}.core.pooling" else set()
+        allowed |= {"gepa"} if module.name == GEPA_USER else set()
         strangers = [f"{module.name}:{i.line} {i.path}" for i in module.imports if i.path.split(".")[0] not in allowed]
         assert not strangers
 
@@ -150,6 +152,16 @@ def test_the_core_opens_prints_and_asks_nothing():
 def test_optuna_is_imported_only_where_candidates_are_chosen_and_axes_are_weighed():
     users = {m.name for m in EVERYTHING if any(i.path.split(".")[0] == "optuna" for i in m.imports)}
     assert users == {*OPTUNA_USERS, OPTUNA_VIEW}
+
+
+def test_gepa_is_imported_by_its_engine_alone_and_that_only_when_it_runs():
+    users = {m.name for m in EVERYTHING if any(i.path.split(".")[0] == "gepa" for i in m.imports)}
+    assert users == {GEPA_USER}
+    engine_users = [m for m in PRODUCT if any(i.path.startswith(GEPA_USER) for i in project_imports(m))]
+    assert engine_users
+    for module in engine_users:
+        at_the_top = [node for node in module.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert not [node.lineno for node in at_the_top if "gepa_search.engine" in ast.unparse(node)]
 
 
 def test_task_apps_import_nothing_of_the_project():

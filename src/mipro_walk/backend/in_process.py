@@ -155,7 +155,7 @@ def run_in_process(
     try:
         job = _unfinished(ledger, config, data) or ledger.create_job(
             config.as_dict(),
-            algorithm="mipro",
+            algorithm=config.settings.algorithm,
             launch={IN_PROCESS: True, "rows": data_hash(data)},
             request_hash=config.config_hash,
         )

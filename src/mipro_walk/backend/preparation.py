@@ -22,7 +22,7 @@ from mipro_walk.clients.endpoints import Endpoint, endpoint_for
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient
 from mipro_walk.config import RunConfig, parse_config
-from mipro_walk.core.plan import Plan
+from mipro_walk.core.plan import SearchPlan
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import JobContext, World, execute
 from mipro_walk.forecast import Forecast
@@ -112,7 +112,7 @@ class JobPreparation:
         return endpoint_for(provider, model, self._settings.environ, base_url=config.policy.base_url)
 
     def _stops(
-        self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress, forecast: Forecast, plan: Plan
+        self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress, forecast: Forecast, plan: SearchPlan
     ) -> LiveStops:
         def spent() -> Spent:
             return Spent(total_cost(self._ledger.usage(job.job_id)), self._ledger.dearest_call(job.job_id, "policy"))

@@ -21,8 +21,10 @@ RETRY_PAUSES_SECONDS = (0.5, 2.0)
 """Before the second and the third try of a rollout at a task app that fails."""
 SETTLE_SECONDS = 0.5
 """An outcome without a score waits so long for the news that everything is being stopped."""
-PROPOSAL_TOKENS, LOCAL_PROPOSAL_TOKENS = 400, 120
-"""Longest answer of the meta-model; the small local one rambles on, at twenty seconds an answer."""
+PROPOSAL_TOKENS = {"mipro": 400, "gepa": 1_000}
+LOCAL_PROPOSAL_TOKENS = 120
+"""Longest answer of the meta-model; the small local one rambles on, at twenty seconds an answer. GEPA asks for all that
+was learned of the task, so its instructions are longer."""
 MAX_POOL_ROWS = 500
 """Rows taken from a split when the config names no seeds."""
 
@@ -85,11 +87,12 @@ class GatewayWorld:
         """
         self.wishes.raise_if_paused()
         is_local = self.meta.endpoint.provider == "local"
+        longest = PROPOSAL_TOKENS[self.config.settings.algorithm]
         body = {
             "model": self.meta.endpoint.model,
             "messages": messages,
             "temperature": temperature,
-            "max_completion_tokens": LOCAL_PROPOSAL_TOKENS if is_local else PROPOSAL_TOKENS,
+            "max_completion_tokens": LOCAL_PROPOSAL_TOKENS if is_local else longest,
         }
         try:
             completion = self.meta.complete_sync(body, "proposal")

@@ -75,6 +75,7 @@ def asset(name: str) -> str:
 
 def _parts(documents: Documents) -> dict[str, Any]:
     """Return what each section shows, by its anchor."""
+    from mipro_walk.report.sections.evolution import evolution
     from mipro_walk.report.sections.run import cost, details, prompts, run, use
     from mipro_walk.report.sections.search import search
     from mipro_walk.report.sections.verdict import verdict
@@ -91,7 +92,7 @@ def _parts(documents: Documents) -> dict[str, Any]:
         "use": use(best, metadata),
     }
     if history:
-        parts["search"] = search(history)
+        parts["search"] = evolution(history) if history.get("algorithm") == "gepa" else search(history)
     if explanations:
         parts |= {"why": why(explanations), "rows": changed_rows(explanations)}
     if metadata:

@@ -224,4 +224,6 @@ def _progression_summary(history: Document, trials: Sequence[Document]) -> str:
 
 
 def _name(place: int, trial: Document) -> str:
+    if "demo_set" not in trial:
+        return f"Instruction {trial['instruction']}"
     return f"Trial {place} (I{trial['instruction']}, D{trial['demo_set']})"
