@@ -103,18 +103,21 @@ class GatewayWorld:
         content = choice["message"].get("content")
         return content if isinstance(content, str) and choice.get("finish_reason") != "length" else ""
 
-    def seeds_of(self, pool: Pool, rows: int, limit: int) -> list[int]:
-        """Return the seeds that a pool names, or the first ones of a split with ``rows`` rows."""
-        return list(range(min(limit, rows))) if pool.seeds is None else list(pool.seeds)
 
-    def limits(self) -> Mapping[Split, int]:
-        """Return the most rows that are taken of a split when no seeds are named."""
-        return {"train": MAX_POOL_ROWS, "val": MAX_POOL_ROWS, "test": self.config.settings.test_size}
+def seeds_of(pool: Pool, rows: int, limit: int) -> list[int]:
+    """Return the seeds that a pool names, or the first ones of a split with ``rows`` rows."""
+    return list(range(min(limit, rows))) if pool.seeds is None else list(pool.seeds)
 
-    def pools(self) -> Mapping[Split, Pool]:
-        """Return the pools by purpose."""
-        pools = self.config.pools
-        return {"train": pools.train, "val": pools.val, "test": pools.test}
+
+def limits_of(config: RunConfig) -> Mapping[Split, int]:
+    """Return the most rows that are taken of a split when no seeds are named."""
+    return {"train": MAX_POOL_ROWS, "val": MAX_POOL_ROWS, "test": config.settings.test_size}
+
+
+def pools_of(config: RunConfig) -> Mapping[Split, Pool]:
+    """Return the pools by purpose."""
+    pools = config.pools
+    return {"train": pools.train, "val": pools.val, "test": pools.test}
 
 
 @dataclass
@@ -139,7 +142,7 @@ class TaskAppWorld(GatewayWorld):
                 "The task app gives no baseline instruction.",
                 "Give one in [prompt_learning.initial_prompt], or let /task_info answer prompt.instruction.",
             )
-        pools, limits = self.pools(), self.limits()
+        pools, limits = pools_of(config), limits_of(config)
         self._splits = {name: pool.split or info.default_split for name, pool in pools.items()}
         rows = {
             name: self.task_app.rows(self._splits[name], self._seeds(info, name, pool, limits[name]), config.env_config)
@@ -213,7 +216,7 @@ class TaskAppWorld(GatewayWorld):
                 f"The task app does not say how many rows its split {split!r} has.",
                 "Name the seeds: bootstrap_train_seeds, online_pool, test_pool.",
             )
-        return self.seeds_of(pool, info.split_rows.get(split, 0), limit)
+        return seeds_of(pool, info.split_rows.get(split, 0), limit)
 
     def _rollout_body(self, rollout: Rollout, trial_id: str) -> dict[str, Any]:
         """Return the request; the prompt goes both ways, by the interceptor's URL and as a template."""

@@ -54,7 +54,7 @@ def render_report(documents: Documents) -> str:
             "Take them from the job again: mipro-walk report ID",
         ) from exc
     style, script = asset("style.css"), asset("templates/filter.js") if "rows" in parts else ""
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     contents = [(anchor, title) for anchor, title in TITLES.items() if anchor in parts]
     return page.render(parts, contents=contents, style=style, script=script, policy=policy(style, script))
 
@@ -101,7 +101,8 @@ def _parts(documents: Documents) -> dict[str, Any]:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders the templates of every page: autoescaped, and a missing value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

@@ -17,7 +17,7 @@ from mipro_walk.core.statistics import detectable_difference, rows_needed
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.results.explanations import explain
 from mipro_walk.results.names import BEST_PROMPT, EXPLANATIONS, SCORE_HISTORY, SELECTED_DEMOS
-from mipro_walk.types import Candidate, Task
+from mipro_walk.types import Candidate, Task, fingerprint
 
 SCHEMA_VERSION = 1
 
@@ -37,7 +37,7 @@ def build_documents(
     """
     return {
         BEST_PROMPT: _best_prompt(task, result, model, requests or {}),
-        SCORE_HISTORY: _score_history(result),
+        SCORE_HISTORY: _score_history(task, result),
         SELECTED_DEMOS: _selected_demos(result),
         EXPLANATIONS: {**_header("explanations"), "task": task.name, **explain(task, result)},
     }
@@ -74,7 +74,7 @@ def _best_prompt(
     }
 
 
-def _score_history(result: RunResult) -> Document:
+def _score_history(task: Task, result: RunResult) -> Document:
     """Return what both algorithms say in common, then what is their own."""
     own = _gepa_history(result) if isinstance(result, GepaResult) else _mipro_history(result)
     return {
@@ -84,6 +84,7 @@ def _score_history(result: RunResult) -> Document:
         "plan": result.plan.as_dict(),
         **own,
         "test": _test_score(result.test),
+        "test_rows": _test_rows(task, result.test),
         "stop_reason": result.stop_reason,
         "rollouts": result.rollouts,
         "refused": dict(sorted(result.refused.items())),
@@ -178,6 +179,19 @@ def _test_score(test: TestResult | None) -> Document | None:
         "discordance": c.discordance,
         "detectable_difference": detectable_difference(c.n, c.discordance),
         "rows_needed": rows_needed(c.difference, c.discordance) if c.difference else None,
+    }
+
+
+def _test_rows(task: Task, test: TestResult | None) -> Document | None:
+    """Return each test row's scores, so that two runs on the same rows can be compared row by row."""
+    if test is None:
+        return None
+    rows = {row.seed: row for row in task.test}
+    return {
+        "rows_hash": fingerprint([[seed, rows[seed].query, rows[seed].label] for seed in test.seeds]),
+        "seeds": list(test.seeds),
+        "baseline": [outcome.score for outcome in test.baseline],
+        "winner": [outcome.score for outcome in test.winner],
     }
 
 
