@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from mipro_walk.backend.comparison import Order, forecasts, run_comparison
+from mipro_walk.backend.comparison import forecasts, run_comparison
+from mipro_walk.backend.comparison_order import Order
 from mipro_walk.backend.in_process import load_data, run_in_process
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.stops import PauseRequestedError, Wishes

@@ -11,13 +11,15 @@ a result. A cap on money holds for the comparison as a whole and pauses it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from mipro_walk.backend.comparison_meters import Cap, CapReachedError, Labels, Metered
+from mipro_walk.backend.comparison_order import Order, Watch, mipro_settings
 from mipro_walk.backend.in_process import Banking77World, data_hash, read_task
 from mipro_walk.backend.jobs import IN_PROCESS
 from mipro_walk.backend.preparation import JobPreparation, Prepared
@@ -37,92 +39,19 @@ from mipro_walk.comparison.runs import (
 from mipro_walk.config import RunConfig
 from mipro_walk.core.algorithms import Writer, plan_for
 from mipro_walk.core.proposer import Complete
-from mipro_walk.core.settings import GepaSettings, OptimizerSettings, SearchSettings
+from mipro_walk.core.settings import GepaSettings
 from mipro_walk.core.splits import clean
 from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError
 from mipro_walk.execution import World
 from mipro_walk.forecast import Forecast, forecast
 from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator
-from mipro_walk.ledger.store import COMPARISON, Job, total_cost
-from mipro_walk.types import Event, Message, Outcome, Rollout, Task, Usage, fingerprint
+from mipro_walk.ledger.store import COMPARISON, Job
+from mipro_walk.types import Message, Task, Usage, fingerprint
 from task_apps.banking77.data import TaskData
 
 MAX_FAILURES_IN_A_ROW = 2
 """So many runs that cannot get answers, one after another, are an outage and not a method."""
-NO_TIME_LIMIT = 30 * 86_400.0
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be compared. ``config`` gives rows, models, budget and everything else that the methods share."""
-
-    config: RunConfig
-    methods: Sequence[Method]
-    rng_seeds: Sequence[int]
-
-    def runs(self) -> list[tuple[Method, int]]:
-        """Return every run in the order in which they are made: seed by seed, so that each method soon has one."""
-        drawn = [(method, seed) for seed in self.rng_seeds for method in self.methods if method.is_drawn]
-        return [*((method, 0) for method in self.methods if not method.is_drawn), *drawn]
-
-    def config_of(self, method: Method, rng_seed: int) -> RunConfig:
-        """Return the configuration of one run, with the settings of its algorithm."""
-        shared = self.common()
-        settings: OptimizerSettings | GepaSettings = method.settings(mipro_settings(shared))
-        if method.algorithm == "gepa":
-            settings = gepa_settings(shared)
-        return replace(shared, settings=replace(settings, rng_seed=rng_seed))
-
-    def common(self) -> RunConfig:
-        """Return the configuration without what does not belong to all runs alike.
-
-        The ablation explains a result and decides nothing; where files go changes nothing.
-        """
-        settings = replace(self.config.settings, rng_seed=0, max_time_seconds=NO_TIME_LIMIT, max_cost_usd=None)
-        if isinstance(settings, OptimizerSettings):
-            settings = replace(settings, ablation_size=0)
-        return replace(self.config, settings=settings, results_folder="results")
-
-
-def mipro_settings(config: RunConfig) -> OptimizerSettings:
-    """Return MIPRO's settings of a configuration; one for GEPA gives what both share, and defaults."""
-    if isinstance(config.settings, OptimizerSettings):
-        return config.settings
-    shared = {field.name: getattr(config.settings, field.name) for field in fields(SearchSettings)}
-    return OptimizerSettings(**shared, ablation_size=0)
-
-
-def gepa_settings(config: RunConfig) -> GepaSettings:
-    """Return GEPA's settings of a configuration; one for MIPRO gives what both share, and defaults."""
-    return config.settings if isinstance(config.settings, GepaSettings) else GepaSettings.like(config.settings)
-
-
-class Watch(Protocol):
-    """Hears how a comparison goes. Called from the thread that runs it, ``outcome`` from others, too."""
-
-    def notice(self, text: str) -> None:
-        """Hear what a person should know before the first call."""
-        ...
-
-    def started(self, name: str, number: int, total: int, planned: int) -> None:
-        """Hear that a run starts; ``planned`` rollouts at most."""
-        ...
-
-    def event(self, event: Event) -> None:
-        """Hear an event of the run."""
-        ...
-
-    def outcome(self, outcome: Outcome, made: bool) -> None:
-        """Hear that a rollout ended."""
-        ...
-
-    def ended(self, run: Run, recorded: bool) -> None:
-        """Hear that a run has ended; ``recorded`` tells that it had ended in an earlier session."""
-        ...
-
-    def failed(self, missing: MissingRun) -> None:
-        """Hear that a run failed."""
-        ...
+COST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -136,81 +65,6 @@ class Compared:
     models: dict[str, dict[str, Any]]
     runs: tuple[Run, ...]
     missing: tuple[MissingRun, ...]
-
-
-class CapReachedError(IncompleteError):
-    """The next calls could cost more than the cap of the comparison."""
-
-
-@dataclass(frozen=True)
-class Cap:
-    """A hard cap on the money of the whole comparison, sessions before this one included."""
-
-    cap_usd: float
-    ledger: Ledger
-    job_id: str
-    forecast: Forecast
-
-    def check(self, rollouts: int, *, proposal: bool = False) -> None:
-        """Raise CapReachedError unless so many more calls can be paid."""
-        spent = total_cost(self.ledger.usage(self.job_id))
-        if spent is None or self.forecast.call_usd is None or self.forecast.round_usd is None:
-            raise ConfigError(
-                "max_cost_usd is set but the price of a model is unknown, so the cap cannot be kept.",
-                "Remove max_cost_usd, or use a model with a known price.",
-            )
-        each = max(self.forecast.call_usd, self.ledger.dearest_call(self.job_id, "policy"))
-        further = rollouts * each + (self.forecast.round_usd if proposal else 0.0)
-        if spent + further > self.cap_usd:
-            raise CapReachedError(
-                f"max_cost_usd = {self.cap_usd:g} is reached: ${spent:.4f} are spent, and the next calls can take "
-                f"${further:.4f}.",
-                "Give a higher cap and run the same command again: nothing is paid twice.",
-            )
-
-
-@dataclass
-class Labels:
-    """Names each call by the run that makes it and by what it asks, so that each run's share can be told later.
-
-    Attributes:
-        asked: ``(role, what)`` of the search of the current run, whoever paid for the answers.
-    """
-
-    run: str = ""
-    proposal: str = ""
-    asked: set[tuple[str, str]] = field(default_factory=set)
-    proposals: int = 0
-
-    def start(self, run: str) -> None:
-        """Begin another run."""
-        self.run, self.proposal, self.asked, self.proposals = run, "", set(), 0
-
-    def ask(self, messages: Sequence[Message], temperature: float) -> None:
-        """Take note of the next proposal; there is only one at a time."""
-        self.proposal = fingerprint([self.proposals, messages, temperature])
-        self.proposals += 1
-        self.asked.add(("meta", self.proposal))
-
-    def label(self, role: str, tag: str) -> str:
-        """Return the tag under which the ledger keeps a call."""
-        return f"{self.run}|{role}|{tag if role == 'policy' else self.proposal}"
-
-
-@dataclass
-class Metered:
-    """The evaluator of one run: keeps to the cap and notes what its search asks."""
-
-    inner: RecordedEvaluator
-    labels: Labels
-    cap: Cap | None
-
-    def evaluate(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
-        """Score every rollout once. Raises CapReachedError before anything is bought that the cap may not pay."""
-        if self.cap is not None and (new := self.inner.unrecorded(rollouts)):
-            self.cap.check(new)
-        self.labels.asked |= {("policy", r.tag) for r in rollouts if r.split != "test"}
-        return self.inner.evaluate(rollouts)
 
 
 def forecasts(order: Order, data: TaskData) -> list[tuple[Method, int, Forecast]]:
@@ -436,8 +290,8 @@ class _Bench:
             baseline_scores=tuple(found.baseline_scores),
             rollouts=found.rollouts,
             proposals=self.labels.proposals,
-            search=searched,
-            made=made,
+            search=_rounded(searched),
+            made=_rounded(made),
             seconds=seconds,
             trace=short_trace(found),
             val=val_scores(counted),
@@ -456,6 +310,14 @@ class _Bench:
         """Everything that determines an outcome beside prompt and row."""
         policy = self.world.models()["policy"]
         return fingerprint([self.task.dataset_hash, self.task.instruction, policy, self.order.config.env_config])
+
+
+def _rounded(usage: Mapping[str, Usage]) -> dict[str, Usage]:
+    """Return usage without the last bits of its cost, which depend on the order in which calls happened to end."""
+    return {
+        role: part if part.cost_usd is None else replace(part, cost_usd=round(part.cost_usd, COST_DIGITS))
+        for role, part in usage.items()
+    }
 
 
 def _is_final(error: MiproWalkError) -> bool:

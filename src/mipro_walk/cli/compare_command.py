@@ -15,7 +15,7 @@ from mipro_walk.cli.options import DataOption, JsonOption, ModelPathOption, prin
 from mipro_walk.errors import ConfigError, IncompleteError
 
 if TYPE_CHECKING:
-    from mipro_walk.backend.comparison import Order
+    from mipro_walk.backend.comparison_order import Order
     from mipro_walk.backend.settings import BackendSettings
     from mipro_walk.comparison.jobs import JobResult
     from mipro_walk.config import RunConfig
@@ -103,7 +103,8 @@ def _compare_methods(
     consent: _Consent,
     model_path: Path | None,
 ) -> None:
-    from mipro_walk.backend.comparison import Order, forecasts
+    from mipro_walk.backend.comparison import forecasts
+    from mipro_walk.backend.comparison_order import Order
     from mipro_walk.backend.in_process import load_data
     from mipro_walk.comparison.methods import chosen_methods, default_methods
     from mipro_walk.config import load_config
