@@ -168,6 +168,16 @@ def test_what_the_published_client_sends_for_gepa_is_understood() -> None:
     assert parse(config.as_dict()["prompt_learning"]) == config
 
 
+def test_the_block_of_the_page_about_gepa_means_what_the_page_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gepa.md").read_text(encoding="utf-8")
+    path = tmp_path / "c.toml"
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    config = load_config(path, environ={})
+    assert config.ignored == ()
+    assert [len(p.seeds or ()) for p in (config.pools.val, config.pools.train, config.pools.test)] == [12, 18, 20]
+    assert (config.settings.budget, config.settings.test_size) == (150, 20)
+
+
 def test_a_mutation_model_that_is_named_is_used() -> None:
     config = gepa({"mutation": {"llm_model": "llama-3.1-8b-instant", "llm_provider": "groq"}})
     assert (config.meta_model_provider, config.meta_model) == ("groq", "llama-3.1-8b-instant")

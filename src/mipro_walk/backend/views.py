@@ -106,7 +106,8 @@ def history_of(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             baseline = {"score": data["score"], "n": data["num_seeds"]}
         elif kind == FINALIST:
             finalists.append(data)
-    return {"iterations": trials, "baseline": baseline, "finalists": finalists}
+    algorithm = "gepa" if any(event["type"] == GEPA_TRIAL for event in events) else "mipro"
+    return {"algorithm": algorithm, "iterations": trials, "baseline": baseline, "finalists": finalists}
 
 
 def _gepa_trial(data: Mapping[str, Any]) -> dict[str, Any]:

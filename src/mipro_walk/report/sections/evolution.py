@@ -69,7 +69,7 @@ def members_as_trials(history: Document) -> dict[str, Any]:
         best = val["score"] if best is None else max(best, val["score"])
         own = {"instruction": found["index"], "minibatch_score": val["score"], "num_seeds": val["n"]}
         trials.append({**own, "best_score": best})
-    return {"iterations": trials, "baseline": history.get("baseline") or {}}
+    return {"algorithm": "gepa", "iterations": trials, "baseline": history.get("baseline") or {}}
 
 
 def _sentence(history: Document, steps: int) -> str:
@@ -89,11 +89,11 @@ def _step(step: Document) -> list[Any]:
         step["iteration"] + 1,
         step["parent"],
         "" if step.get("instruction") is None else step["instruction"],
-        score(step.get("parent_score")),
-        score(step.get("minibatch_score")),
-        step.get("num_seeds"),
+        _asked(step.get("parent_score")),
+        _asked(step.get("minibatch_score")),
+        step.get("num_seeds") or "",
         step.get("unknown") or 0,
-        score(step.get("val_score")),
+        _asked(step.get("val_score")),
         step.get("val_n") or "",
         score(step.get("best_score")),
         step.get("status"),
@@ -102,4 +102,9 @@ def _step(step: Document) -> list[Any]:
 
 def _origin(instruction: Document) -> tuple[Any, ...]:
     parent, val = instruction.get("parent"), instruction.get("val") or {}
-    return "" if parent is None else parent, score(val.get("score")), val.get("n", "")
+    return "" if parent is None else parent, _asked(val.get("score")), val.get("n", "")
+
+
+def _asked(value: float | None) -> str:
+    """Return a score; nothing where nobody was asked."""
+    return "" if value is None else score(value)
