@@ -17,39 +17,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
-import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mipro_walk.backend.in_process import Banking77World, data_hash, load_data
 from mipro_walk.backend.local_model import LocalModel
 from mipro_walk.backend.preparation import to_ledger
 from mipro_walk.backend.stops import Wishes
 from mipro_walk.clients.chat import Attempt, ChatGateway, GatewayThread
+from mipro_walk.comparison.intervals import Interval, Scores, differences, known_mean, over_runs, wilson
+from mipro_walk.comparison.methods import Contest, Counted, Found, keep_baseline, random_search, search
 from mipro_walk.config import RunConfig, get_profile, parse_config
-from mipro_walk.core.evaluation import CANCELLED, Evaluator
-from mipro_walk.core.optimizer import optimize
-from mipro_walk.core.proposer import Proposer
-from mipro_walk.core.search_space import BASELINE, SearchSpace
-from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.core.algorithms import Writer
 from mipro_walk.core.statistics import compare_paired
 from mipro_walk.errors import MiproWalkError
-from mipro_walk.execution import make_proposer
 from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator
 from mipro_walk.paths import home
-from mipro_walk.types import Candidate, Event, Outcome, Rollout, Split, Task, fingerprint
+from mipro_walk.types import fingerprint
 from task_apps.banking77.data import TaskData
 
 ROWS: Mapping[int, Mapping[str, Any]] = {
@@ -63,114 +56,10 @@ ROWS: Mapping[int, Mapping[str, Any]] = {
 }
 """What each slice changes of the profile: only rows. All 77 intents: two train rows, one val row, two test rows for
 each intent. ``num_demos`` stays as it is, so that nothing is tuned for this measurement (``docs/results.md``)."""
-Z95 = 1.959963984540054
-RESAMPLES = 4_000
-RESAMPLING_SEED = 77
 OPENING, CLOSING = "<!-- table: banking77 -->", "<!-- end of table: banking77 -->"
 
-Scores = Sequence[float | None]
-"""Scores of one prompt by test row, in the order of the rows; ``None`` where a call failed."""
 
-
-# ---- methods: each finds a prompt and scores it and the baseline on the test rows
-
-
-@dataclass
-class Counted:
-    """An evaluator that counts the rollouts it is asked for by split."""
-
-    evaluator: Evaluator
-    asked: Counter[Split] = field(default_factory=Counter)
-
-    def evaluate(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
-        """Score every rollout once."""
-        self.asked.update(rollout.split for rollout in rollouts)
-        return self.evaluator.evaluate(rollouts)
-
-
-@dataclass(frozen=True)
-class Contest:
-    """What a method is given: the same rows, evaluator and proposer as its competitors."""
-
-    task: Task
-    evaluator: Counted
-    proposer: Proposer
-    settings: OptimizerSettings
-
-    def scores(self, candidate: Candidate, split: Split, rows: int) -> list[float | None]:
-        """Return the candidate's scores on the first ``rows`` rows of a split."""
-        seeds = [row.seed for row in self.task.rows(split)[:rows]]
-        return [o.score for o in self.evaluator.evaluate([Rollout(candidate, split, seed) for seed in seeds])]
-
-    def test_scores(self, candidate: Candidate) -> list[float | None]:
-        """Return the candidate's scores on the test rows."""
-        return self.scores(candidate, "test", self.settings.test_size)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a method found: its prompt, both score lists by test row, and the rollouts it took before the test."""
-
-    winner: Candidate
-    scores: Scores
-    baseline_scores: Scores
-    rollouts: int
-
-
-def keep_baseline(contest: Contest) -> Found:
-    """Change nothing."""
-    unchanged = Candidate(contest.task.instruction)
-    scores = contest.test_scores(unchanged)
-    return Found(unchanged, scores, scores, 0)
-
-
-def search(contest: Contest) -> Found:
-    """Run the optimizer as it is. The scores are those of the prompt it chose, proven better or not."""
-    result = optimize(contest.task, contest.evaluator, contest.proposer, contest.settings)
-    assert result.test is not None
-    scores, baseline = ([o.score for o in outcomes] for outcomes in (result.test.winner, result.test.baseline))
-    return Found(result.winner, scores, baseline, result.rollouts)
-
-
-def random_search(contest: Contest) -> Found:
-    """Plain random search at the same budget: draw as many candidates as iterations, best mean wins.
-
-    Bootstrap and candidates are ours with the same rng seed. The rest of the budget is divided evenly: no racing, no
-    pooling, no finalists. All candidates get the same rows, which is kinder to it than rows drawn anew for each.
-    """
-    settings = contest.settings
-    space, spent = bootstrapped(contest)
-    others = [key for key in space if key != BASELINE]
-    rng = random.Random(f"random-search-{settings.rng_seed}")
-    drawn = [space.candidate(key) for key in rng.sample(others, min(settings.num_iterations, len(others)))]
-    rows = min((settings.budget - spent) // len(drawn), len(contest.task.val))
-    means = [known_mean(contest.scores(candidate, "val", rows)) for candidate in drawn]
-    winner = drawn[means.index(max(means))]
-    baseline = contest.test_scores(Candidate(contest.task.instruction))
-    return Found(winner, contest.test_scores(winner), baseline, spent + rows * len(drawn))
-
-
-class EndAfterBootstrap:
-    """Ends a run of the optimizer as soon as its candidates are known."""
-
-    def __init__(self) -> None:
-        self._is_over = False
-
-    def see(self, event: Event) -> None:
-        """Listen for the end of the bootstrap."""
-        self._is_over = self._is_over or event.type == "mipro.bootstrap.completed"
-
-    def check(self) -> str | None:
-        """Return the reason to stop, once there is one."""
-        return CANCELLED if self._is_over else None
-
-
-def bootstrapped(contest: Contest) -> tuple[SearchSpace, int]:
-    """Return the candidates that our own search would start with, and the rollouts they took."""
-    before = contest.evaluator.asked["train"]
-    end = EndAfterBootstrap()
-    result = optimize(contest.task, contest.evaluator, contest.proposer, contest.settings, stops=end, emit=end.see)
-    return result.space, contest.evaluator.asked["train"] - before
+# ---- methods: those of the product, by the names of the file
 
 
 METHODS: Mapping[str, Callable[[Contest], Found]] = {
@@ -266,7 +155,7 @@ class Bench:
                 lambda _outcome, is_new: made.update([is_new]),
             )
             complete = RecordedCompletions(self._ledger, job_id, fingerprint(models["meta"]), world.complete)
-            proposer = make_proposer(config.proposer, complete)
+            proposer = Writer(config.proposer, complete).proposer()
             try:
                 found = METHODS[key.method](Contest(task, Counted(recorded), proposer, config.settings))
             finally:
@@ -377,54 +266,6 @@ def one_line(record: Record) -> str:
 # ---- the table
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval, as shares of one."""
-
-    value: float
-    low: float
-    high: float
-
-    def text(self, sign: str = "") -> str:
-        """Return it in percent, or in points if it has a sign."""
-        return f"{100 * self.value:{sign}.1f} ({100 * self.low:{sign}.1f} to {100 * self.high:{sign}.1f})"
-
-    @property
-    def verdict(self) -> str:
-        """What the interval of a difference says, in the words of the final test."""
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "no significant gain"
-
-
-def wilson(scores: Scores) -> Interval:
-    """Return a share of right answers. Source: Wilson 1927, J. Am. Stat. Assoc. 22(158)."""
-    known = [score for score in scores if score is not None]
-    n, share = len(known), known_mean(known)
-    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + (Z95 / (2 * n)) ** 2)
-    return Interval(share, centre - half, centre + half)
-
-
-def over_runs(scores: Sequence[Scores]) -> Interval:
-    """Return the mean over runs (first axis) and rows (second), both drawn anew for the interval.
-
-    Source: pigeonhole bootstrap, Owen 2007, Ann. Appl. Stat. 1(2); it errs on the wide side.
-    """
-    matrix = np.array(scores, dtype=float)  # None becomes NaN
-    rng = np.random.default_rng(RESAMPLING_SEED)
-    runs, rows = matrix.shape
-    means = [
-        np.nanmean(matrix[np.ix_(rng.integers(0, runs, runs), rng.integers(0, rows, rows))]) for _ in range(RESAMPLES)
-    ]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(np.nanmean(matrix)), float(low), float(high))
-
-
-def known_mean(scores: Scores) -> float:
-    """Return the mean of the known scores, 0 if there are none."""
-    known = [score for score in scores if score is not None]
-    return sum(known) / len(known) if known else 0.0
-
-
 def render(records: Sequence[Record]) -> str:
     """Return a Markdown table for each slice. A run that was made twice counts as it was made last."""
     latest = {record.key: record for record in records}
@@ -474,11 +315,7 @@ def _run_line(record: Record) -> str:
 
 
 def _mean_line(runs: Sequence[Record]) -> str:
-    gains = [
-        [None if a is None or b is None else a - b for a, b in zip(run.scores, run.baseline_scores, strict=True)]
-        for run in runs
-    ]
-    gain = over_runs(gains)
+    gain = over_runs([differences(run.scores, run.baseline_scores) for run in runs])
     cells = (
         f"**{NAMES[runs[0].method]}**",
         f"mean of {len(runs)}",

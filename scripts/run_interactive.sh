@@ -17,5 +17,5 @@ project=$(dirname -- "$scripts")
 
 # shellcheck source=scripts/environment.sh
 . "$scripts/environment.sh"
-ensure_environment "$project" ""
+ensure_environment "$project" "[gepa]"
 exec "$(venv_python "$project")" -P -m mipro_walk run "$@"

@@ -22,8 +22,9 @@ LEAVES = ("types", "errors", "version", "plain_text")
 OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
 OPTUNA_VIEW = f"{OURS}.exports.optuna_study"
 """Writes a study for others to look at; decides nothing."""
-IN_PROCESS = f"{OURS}.cli.optimize_command"
-"""The one command that runs a job without servers, so it puts the backend's parts together itself."""
+GEPA_USER = f"{OURS}.core.gepa_search.engine"
+IN_PROCESS = {f"{OURS}.cli.optimize_command", f"{OURS}.cli.compare_command"}
+"""The commands that run without servers, so they put the backend's parts together themselves."""
 SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy", "jinja2", "vl_convert")
 WORLDLY = ("asyncio", "datetime", "http", "io", "logging", "os", "pathlib", "shutil", "socket", "sqlite3")
 WORLDLY += ("subprocess", "tempfile", "threading", "time", "urllib")
@@ -133,10 +134,11 @@ def test_the_core_imports_only_itself_types_and_errors():
     assert not outside(CORE, ("types", "errors"))
 
 
-def test_the_core_needs_no_package_but_numpy_beside_optuna_and_its_blas_limit():
+def test_the_core_needs_no_package_but_numpy_beside_optuna_gepa_and_its_blas_limit():
     for module in CORE:
         allowed = {*sys.stdlib_module_names, OURS, "numpy"} - set(WORLDLY)
         allowed |= {"optuna"} if module.name in OPTUNA_USERS else set()
+        allowed |= {"gepa"} if module.name == GEPA_USER else set()
         allowed |= {"threadpoolctl"} if module.name == f"{OURS}.core.pooling" else set()
         strangers = [f"{module.name}:{i.line} {i.path}" for i in module.imports if i.path.split(".")[0] not in allowed]
         assert not strangers
@@ -152,27 +154,42 @@ def test_optuna_is_imported_only_where_candidates_are_chosen_and_axes_are_weighe
     assert users == {*OPTUNA_USERS, OPTUNA_VIEW}
 
 
+def test_gepa_is_imported_by_its_engine_alone_and_that_only_when_it_runs():
+    users = {m.name for m in EVERYTHING if any(i.path.split(".")[0] == "gepa" for i in m.imports)}
+    assert users == {GEPA_USER}
+    engine_users = [m for m in PRODUCT if any(i.path.startswith(GEPA_USER) for i in project_imports(m))]
+    assert engine_users
+    for module in engine_users:
+        at_the_top = [node for node in module.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert not [node.lineno for node in at_the_top if "gepa_search.engine" in ast.unparse(node)]
+
+
 def test_task_apps_import_nothing_of_the_project():
     assert not [f"{m.name}:{i.line}" for m in TASK_APPS for i in project_imports(m)]
 
 
 def test_only_what_runs_a_job_in_process_imports_task_apps():
     users = {m.name for m in PRODUCT if any(i.path.split(".")[0] == "task_apps" for i in m.imports)}
-    assert users <= {f"{OURS}.backend.in_process", IN_PROCESS}
+    assert users <= {f"{OURS}.backend.in_process", f"{OURS}.backend.comparison", *IN_PROCESS}
 
 
 def test_only_the_entry_point_imports_the_command_line():
     assert importers_of("cli") <= {f"{OURS}.__main__"}
 
 
-def test_only_the_command_without_servers_imports_the_backend():
-    assert importers_of("backend") <= {IN_PROCESS}
+def test_only_commands_without_servers_import_the_backend():
+    assert importers_of("backend") <= IN_PROCESS
 
 
-def test_that_command_loads_the_backend_only_when_it_is_called():
-    (module,) = (module for module in PRODUCT if module.name == IN_PROCESS)
-    at_the_top = [node for node in module.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+def test_those_commands_load_the_backend_only_when_they_are_called():
+    modules = [module for module in PRODUCT if module.name in IN_PROCESS]
+    assert len(modules) == len(IN_PROCESS)
+    at_the_top = [n for m in modules for n in m.tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
     assert not [node.lineno for node in at_the_top if "backend" in ast.unparse(node)]
+
+
+def test_a_comparison_runs_nothing_and_reaches_nobody():
+    assert not outside(parts("comparison"), ("core", "paths", "prompting", "report", "results", *LEAVES))
 
 
 def test_execution_knows_neither_a_backend_nor_a_way_to_reach_one():

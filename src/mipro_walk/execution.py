@@ -13,18 +13,11 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from mipro_walk.config import RunConfig
+from mipro_walk.core.algorithms import Writer, plan_for, run_algorithm
 from mipro_walk.core.evaluation import Stops
-from mipro_walk.core.optimizer import optimize
-from mipro_walk.core.plan import Plan, make_plan
-from mipro_walk.core.proposer import (
-    Complete,
-    MetaModelProposer,
-    MixedProposer,
-    PatternProposer,
-    Proposer,
-)
-from mipro_walk.core.result import OptimizationResult
-from mipro_walk.core.search_space import BASELINE
+from mipro_walk.core.plan import SearchPlan
+from mipro_walk.core.result import RunResult
+from mipro_walk.core.settings import AlgorithmName
 from mipro_walk.core.splits import clean
 from mipro_walk.errors import ConfigError
 from mipro_walk.forecast import Forecast, forecast
@@ -37,7 +30,8 @@ from mipro_walk.results.names import JOB_METADATA
 from mipro_walk.types import Event, Outcome, Rollout, Task, Usage, fingerprint
 from mipro_walk.version import VERSION
 
-REPORTED_PACKAGES = ("optuna", "openai", "httpx", "fastapi", "sqlalchemy")
+REPORTED_PACKAGES = ("openai", "httpx", "fastapi", "sqlalchemy")
+ALGORITHM_PACKAGES: Mapping[AlgorithmName, tuple[str, ...]] = {"mipro": ("optuna",), "gepa": ("gepa",)}
 
 
 class World(Protocol):
@@ -79,7 +73,7 @@ class JobContext:
     ledger: Ledger
     job: Job
     config: RunConfig
-    make_stops: Callable[[Forecast, Plan], Stops]
+    make_stops: Callable[[Forecast, SearchPlan], Stops]
     see: Callable[[Event], None]
     on_outcome: OnOutcome
     elapsed_seconds: Callable[[], float]
@@ -106,19 +100,13 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     # while other rollouts are on their way there or are being recorded.
     rollouts = config.max_concurrent + config.max_concurrent // 2
     evaluator = RecordedEvaluator(ledger, job_id, context_hash, world.run_rollout, rollouts, context.on_outcome)
-    plan = make_plan(config.settings, clean(task)[0])
+    plan = plan_for(config.settings, clean(task)[0])
     expected = forecast(config, task, plan)
     stops = RecordedStops(ledger, job_id, context.make_stops(expected, plan))
     complete = RecordedCompletions(ledger, job_id, fingerprint(models["meta"]), world.complete)
     try:
-        result = optimize(
-            task,
-            evaluator,
-            make_proposer(config.proposer, complete),
-            config.settings,
-            stops=stops,
-            emit=sink,
-        )
+        writer = Writer(config.proposer, complete)
+        result = run_algorithm(task, evaluator, writer, config.settings, stops=stops, emit=sink)
     finally:
         evaluator.close()
     documents = build_documents(task, result, models["policy"], recorded_requests(ledger, job_id))
@@ -127,15 +115,6 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     for event in closing_events(job_id, result, documents, usage):
         sink(event)
     return documents
-
-
-def make_proposer(kind: str, complete: Complete) -> Proposer:
-    """Return the proposer of a configuration: meta-model, built-in or both."""
-    if kind == "built-in":
-        return PatternProposer()
-    if kind == "both":
-        return MixedProposer(MetaModelProposer(complete), PatternProposer())
-    return MetaModelProposer(complete)
 
 
 class EventSink:
@@ -177,13 +156,14 @@ def _metadata(
     context: JobContext,
     world: World,
     task: Task,
-    result: OptimizationResult,
+    result: RunResult,
     usage: Mapping[str, Usage],
     expected: Forecast,
 ) -> dict[str, Any]:
     job, config = context.job, context.config
     return build_metadata(
         job_id=job.job_id,
+        algorithm=result.algorithm,
         created_at=job.created_at,
         started_at=job.started_at,
         seconds=round(context.elapsed_seconds(), 1),
@@ -204,12 +184,12 @@ def _metadata(
             "rows": result.data.rows,
             "dropped": len(result.data.overlaps),
         },
-        baseline_key=list(BASELINE),
+        baseline_key=list(result.baseline_key),
         winner_key=list(result.winner_key),
         versions={
             "mipro-walk": VERSION,
             "python": platform.python_version(),
-            **{name: version(name) for name in REPORTED_PACKAGES},
+            **{name: version(name) for name in (*REPORTED_PACKAGES, *ALGORITHM_PACKAGES[result.algorithm])},
         },
         warnings=_warnings(result, config),
     )
@@ -220,10 +200,9 @@ def _by_forecast_names(expected: Forecast, usage: Mapping[str, Usage]) -> dict[s
     return usage_as_dict({p.name: used for p, used in zip(expected.phases, usage.values(), strict=False)})
 
 
-def _warnings(result: OptimizationResult, config: RunConfig) -> list[str]:
+def _warnings(result: RunResult, config: RunConfig) -> list[str]:
     warnings = [f"{name} is accepted but has no effect here" for name in config.ignored] + list(result.data.warnings)
-    unknown = sum(not o.is_known for entry in result.board.entries.values() for o in entry.outcomes.values())
-    if unknown:
+    if unknown := result.unknown_on_val:
         warnings.append(f"{unknown} rollouts on val failed and are left out of every score")
     if result.test is not None and result.test.comparison.excluded:
         warnings.append(f"{result.test.comparison.excluded} test rows are left out because a call failed")

@@ -9,6 +9,7 @@ longest answers allowed and every refused proposal asked for again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +17,11 @@ from typing import Any
 from mipro_walk.clients.pricing import TokenUsage, price
 from mipro_walk.config import RunConfig
 from mipro_walk.core.bootstrap import Evidence, build_demo_sets
-from mipro_walk.core.plan import Plan
-from mipro_walk.core.run import MAX_REASKS
+from mipro_walk.core.gepa_search.plan import GepaPlan
+from mipro_walk.core.gepa_search.reflection import META_MODEL_TURN
+from mipro_walk.core.plan import Plan, SearchPlan
+from mipro_walk.core.session import MAX_REASKS
+from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.types import Candidate, Task
 
@@ -29,6 +33,10 @@ PROPOSAL_CHARS = 5_000
 """A request for instructions beside the task's own labels and rows: the order, examples of both kinds, the summary."""
 PROPOSAL_ANSWER_TOKENS = 120
 LONG_PROPOSAL_ANSWER_TOKENS = 500
+GEPA_PROPOSAL_CHARS, GEPA_SAMPLE_CHARS = 1_500, 150
+"""GEPA's request for an instruction without its rows, and what a row adds beside its query."""
+GEPA_ANSWER_TOKENS = (250, 1_000)
+"""An instruction that GEPA asks for: usual and longest."""
 LOCAL_SECONDS = (0.25, 1.2)
 HOSTED_SECONDS = (0.5, 1.5)
 """Seconds of one rollout, low and high."""
@@ -117,25 +125,69 @@ class _Case:
     asks: int
 
 
-def forecast(config: RunConfig, task: Task, plan: Plan) -> Forecast:
+_Shape = tuple[str, Callable[[_Case], tuple[int, int]], int]
+"""A phase: its name, its calls with the starting prompt and with others in a case, and its proposals."""
+
+
+def forecast(config: RunConfig, task: Task, plan: SearchPlan) -> Forecast:
     """Return what a run of ``config`` on ``task`` by ``plan`` will take."""
-    cases = _cases(config, task, plan)
+    if isinstance(plan, GepaPlan):
+        return _gepa_forecast(config, task, plan)
     settings = config.settings
-    per_round = _proposals_per_round(config)
+    assert isinstance(plan, Plan)
+    assert isinstance(settings, OptimizerSettings)
+    cases = _cases(config, settings, task, plan)
+    per_round = _proposals_per_round(config, settings)
     rounds = settings.num_bootstrap_seeds * per_round
     later = sum(0 < r.number < settings.generations and r.newcomers > 0 for r in plan.rungs) * per_round
     # Test rows are asked with the baseline's prompt and the winner's; the two of the ablation have one part of each.
-    shapes: tuple[tuple[str, Callable[[_Case], tuple[int, int]], int], ...] = (
+    shapes: Sequence[_Shape] = (
         ("Bootstrap", lambda c: (plan.bootstrap, 0), rounds + (1 if rounds else 0)),
         ("Search", lambda c: (plan.baseline, c.search_calls), later),
         ("Final test", lambda c: (plan.test_rows, plan.test_rows), 0),
         ("Ablation", lambda c: (plan.ablation_rows, plan.ablation_rows), 0),
     )
+    return _of_phases(config, cases, shapes, round_asks=(1 + per_round) * cases[2].asks)
+
+
+def _gepa_forecast(config: RunConfig, task: Task, plan: GepaPlan) -> Forecast:
+    """Low: the starting instruction reaches the target. High: no new instruction is ever accepted, so that each step is
+    as short as it can be and most proposals are asked for."""
+    query = _mean([len(row.query) for row in task.val])
+    longest = max((len(row.query) for row in (*task.val, *task.test)), default=0)
+    form = _form_chars(config, task)
+    bare = _prompt_tokens(Candidate(task.instruction), form, query)
+    asked = GEPA_PROPOSAL_CHARS + plan.minibatch * (query + GEPA_SAMPLE_CHARS)
+    proposal = round((asked + len(task.instruction)) / CHARS_PER_TOKEN)
+    top = _prompt_tokens(Candidate(task.instruction), form, longest) + GEPA_ANSWER_TOKENS[1]
+    most_steps = max(plan.steps, plan.evolution // (2 * plan.minibatch))
+    low = _Case(bare, bare, ANSWER_TOKENS, (proposal, GEPA_ANSWER_TOKENS[0]), 0, 0)
+    expected = replace(low, candidate=bare + GEPA_ANSWER_TOKENS[0], search_calls=plan.evolution, asks=1)
+    high = _Case(
+        bare,
+        top,
+        config.policy.max_completion_tokens,
+        (2 * proposal + GEPA_ANSWER_TOKENS[1], GEPA_ANSWER_TOKENS[1]),
+        plan.evolution,
+        math.ceil((1 + MAX_REASKS) * most_steps / plan.steps),
+    )
+    written = {"built-in": 0, "both": math.ceil(plan.steps / META_MODEL_TURN)}.get(config.proposer, plan.steps)
+    shapes: Sequence[_Shape] = (
+        ("Baseline", lambda c: (plan.baseline, 0), 0),
+        ("Evolution", lambda c: (0, c.search_calls), written),
+        ("Final test", lambda c: (plan.test_rows, plan.test_rows), 0),
+    )
+    return _of_phases(config, (low, expected, high), shapes, round_asks=1 + MAX_REASKS)
+
+
+def _of_phases(
+    config: RunConfig, cases: tuple[_Case, _Case, _Case], shapes: Sequence[_Shape], round_asks: int
+) -> Forecast:
     phases = tuple(_phase(config, name, [(c, *calls(c)) for c in cases], asked) for name, calls, asked in shapes)
     high = cases[2]
     call_usd = _policy_price(config, high.candidate, high.answer)
     proposal_usd = _meta_price(config, *high.proposal)
-    round_usd = None if proposal_usd is None else (1 + per_round) * high.asks * proposal_usd
+    round_usd = None if proposal_usd is None else round_asks * proposal_usd
     return Forecast(phases, call_usd, round_usd)
 
 
@@ -156,8 +208,7 @@ def cost_in_words(cost: Range | None) -> str:
     return f"about ${cost[1]:.3f} (${cost[0]:.3f} to ${cost[2]:.3f})"
 
 
-def _cases(config: RunConfig, task: Task, plan: Plan) -> tuple[_Case, _Case, _Case]:
-    settings = config.settings
+def _cases(config: RunConfig, settings: OptimizerSettings, task: Task, plan: Plan) -> tuple[_Case, _Case, _Case]:
     query = _mean([len(row.query) for row in task.val])
     longest = max((len(row.query) for row in (*task.val, *task.test)), default=0)
     form = _form_chars(config, task)
@@ -214,10 +265,10 @@ def _form_chars(config: RunConfig, task: Task) -> int:
     return len(json.dumps(list(task.labels))) if task.labels else 0
 
 
-def _proposals_per_round(config: RunConfig) -> int:
-    if not config.settings.optimize_instructions or config.proposer == "built-in":
+def _proposals_per_round(config: RunConfig, settings: OptimizerSettings) -> int:
+    if not settings.optimize_instructions or config.proposer == "built-in":
         return 0
-    wanted = config.settings.num_instructions_per_module
+    wanted = settings.num_instructions_per_module
     return max(1, wanted // 4) if config.proposer == "both" else wanted
 
 

@@ -19,6 +19,7 @@ from mipro_walk.errors import PrerequisiteError
 
 HOME_VARIABLE = "MIPRO_WALK_HOME"
 WORKDIR_NAME = "mipro_walkthrough"
+GEPA_WORKDIR_NAME = "gepa_walkthrough"
 MAX_PRIVATE_BYTES = 1_000_000
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -93,9 +94,9 @@ class Workdir:
         return cls(chosen)
 
     @staticmethod
-    def default_path() -> Path:
-        """Return ``mipro_walkthrough`` in the system's temp folder."""
-        return Path(tempfile.gettempdir()) / WORKDIR_NAME
+    def default_path(algorithm: str = "mipro") -> Path:
+        """Return ``mipro_walkthrough`` in the system's temp folder, for GEPA ``gepa_walkthrough`` beside it."""
+        return Path(tempfile.gettempdir()) / (GEPA_WORKDIR_NAME if algorithm == "gepa" else WORKDIR_NAME)
 
     @property
     def env_key(self) -> Path:

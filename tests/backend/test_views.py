@@ -91,12 +91,15 @@ def test_last_trial_of_an_ended_job_is_drawn_at_once(ledger, job, monkeypatch):
     assert seen.chart(ledger.job(job.job_id))["trials"] == 2
 
 
-def test_members_of_a_genetic_search_are_trials_too():
-    data = {"mean": 0.6, "completed": 12, "total": 12, "instruction": 3, "best_score": 0.7}
+def test_members_of_gepas_population_are_trials_too_and_the_first_one_is_the_baseline():
+    members = [(0, 0.3, 0.3), (3, 0.6, 0.7)]
     events = [
-        {"type": views.BASELINE, "data": {"score": 0.3, "num_seeds": 5}},
-        {"type": views.GEPA_TRIAL, "data": data},
+        {
+            "type": views.GEPA_TRIAL,
+            "data": {"mean": mean, "completed": 12, "total": 12, "instruction": index, "best_score": best},
+        }
+        for index, mean, best in members
     ]
     history = history_of(events)
-    assert history["baseline"] == {"score": 0.3, "n": 5}
-    assert "own score 0.60 (n=12)" in chart.progression(history)
+    assert history["baseline"] == {"score": 0.3, "n": 12}
+    assert "Instruction 3: own score 0.60 (n=12)" in chart.progression(history)

@@ -12,9 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from benchmarks import banking77
-from benchmarks.banking77 import Bench, Contest, Counted, Record, RunKey
+from benchmarks.banking77 import Bench, Record, RunKey
 from mipro_walk.backend.in_process import load_data
 from mipro_walk.clients.chat import Endpoint, GatewayThread
+from mipro_walk.comparison.intervals import over_runs
+from mipro_walk.comparison.methods import Contest, Counted, bootstrapped, random_search
 from mipro_walk.config import get_profile, parse_config
 from mipro_walk.core.optimizer import optimize
 from mipro_walk.core.settings import OptimizerSettings
@@ -68,9 +70,9 @@ def record(method="ours", rng_seed=0, scores=(1.0, 1.0, 1.0, 0.0), num_intents=1
 def test_random_search_scores_as_many_candidates_as_iterations_on_the_same_rows_within_the_budget():
     landscape = Landscape()
     ours = contest(landscape, budget=100, num_iterations=10, rng_seed=3)
-    _, bootstrap = banking77.bootstrapped(ours)
+    _, bootstrap = bootstrapped(ours)
     landscape.history.clear()
-    found = banking77.random_search(ours)
+    found = random_search(ours)
     by_candidate = rows_by_candidate(landscape)
     assert len(by_candidate) == 10
     assert set(map(tuple, by_candidate.values())) == {tuple(range((100 - bootstrap) // 10))}
@@ -79,7 +81,7 @@ def test_random_search_scores_as_many_candidates_as_iterations_on_the_same_rows_
 
 def test_random_search_returns_the_candidate_with_the_best_mean():
     landscape = Landscape()
-    found = banking77.random_search(contest(landscape))
+    found = random_search(contest(landscape))
     totals = {
         candidate: sum(landscape.outcome(Rollout(candidate, "val", row)).score for row in rows)
         for candidate, rows in rows_by_candidate(landscape).items()
@@ -89,13 +91,13 @@ def test_random_search_returns_the_candidate_with_the_best_mean():
 
 def test_random_search_touches_no_test_row_before_it_has_chosen():
     landscape = Landscape()
-    banking77.random_search(contest(landscape))
+    random_search(contest(landscape))
     splits = [rollout.split for rollout in landscape.history]
     assert "val" not in splits[splits.index("test") :]
 
 
 def test_random_search_draws_from_the_candidates_that_our_search_starts_with():
-    space, _ = banking77.bootstrapped(contest(rng_seed=1))
+    space, _ = bootstrapped(contest(rng_seed=1))
     theirs = optimize(make_task(), Landscape(), ScriptedProposer(), OptimizerSettings(rng_seed=1)).space
     first = len(space.instructions)
     assert [i.text for i in space.instructions] == [i.text for i in theirs.instructions[:first]]
@@ -230,8 +232,8 @@ def test_runs_on_different_rows_are_not_put_into_one_table():
 
 
 def test_the_mean_gets_a_wider_interval_when_its_runs_disagree():
-    agreeing = banking77.over_runs([[1.0, 0.0] * 20] * 4)
-    disagreeing = banking77.over_runs([[1.0] * 40, [0.0] * 40] * 2)
+    agreeing = over_runs([[1.0, 0.0] * 20] * 4)
+    disagreeing = over_runs([[1.0] * 40, [0.0] * 40] * 2)
     assert agreeing.value == disagreeing.value == 0.5
     assert disagreeing.high - disagreeing.low > 1.5 * (agreeing.high - agreeing.low)
 

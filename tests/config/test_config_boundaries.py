@@ -8,6 +8,7 @@ import pytest
 
 from mipro_walk.config import parse_config
 from mipro_walk.config.problems import plain_type
+from mipro_walk.config.published import GEPA
 from mipro_walk.config.sections import SECTIONS
 from mipro_walk.errors import ConfigError
 
@@ -33,6 +34,8 @@ def document(table: str, key: str, value: Any) -> dict[str, Any]:
     inner: dict[str, Any] = {key: value}
     for step in reversed(table.split(".")):
         inner = {step: inner}
+    if table == GEPA:
+        inner["prompt_learning"]["algorithm"] = "gepa"  # else its table is left alone
     return inner
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mipro_walk.config import Pool, RunConfig, load_config, parse_config
-from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.core.settings import GepaSettings, OptimizerSettings
 from mipro_walk.errors import ConfigError
 
 
@@ -113,9 +113,98 @@ def test_control_characters_in_keys_come_out_escaped() -> None:
     assert "\x1b" not in "".join(found)
 
 
-def test_gepa_is_said_to_be_unavailable() -> None:
-    (problem,) = problems_of({"algorithm": "gepa"})
-    assert "GEPA is not available in this version" in problem
+def gepa(table: dict[str, Any], **root: Any) -> RunConfig:
+    return parse({"algorithm": "gepa", "gepa": table, **root})
+
+
+def test_gepa_has_settings_of_its_own_and_shares_the_rest() -> None:
+    config = gepa({"minibatch_size": 5, "pareto_set_size": 12, "rng_seed": 4, "budget": 90, "online_pool": [3, 4]})
+    assert config.settings == GepaSettings(minibatch_size=5, pareto_set_size=12, rng_seed=4, budget=90)
+    assert config.pools.val.seeds == (3, 4)
+    assert parse(config.as_dict()["prompt_learning"]) == config
+
+
+def test_a_configuration_for_mipro_becomes_one_for_gepa_by_one_word() -> None:
+    mipro = {"rng_seed": 7, "test_size": 9, "num_iterations": 5, "minibatch_size": 20, "meta_model": "gpt-4o"}
+    config = parse({"algorithm": "gepa", "mipro": mipro, "policy": {"provider": "openai"}})
+    assert (config.settings.rng_seed, config.settings.test_size, config.meta_model) == (7, 9, "gpt-4o")
+    assert config.settings.minibatch_size == 3
+    assert set(config.ignored) == {"prompt_learning.mipro.num_iterations", "prompt_learning.mipro.minibatch_size"}
+
+
+def test_the_table_of_the_algorithm_that_is_not_chosen_is_left_alone() -> None:
+    config = parse({"gepa": {"anything": 1, "budget": 7}, "mipro": {"rng_seed": 3}})
+    assert config.ignored == ("prompt_learning.gepa",)
+    assert (config.settings.algorithm, config.settings.budget) == ("mipro", 100)
+
+
+PUBLISHED_GEPA = {
+    "env_name": "banking77",
+    "rng_seed": 5,
+    "proposer_type": "dspy",
+    "rollout": {"budget": 150, "max_concurrent": 20, "minibatch_size": 8},
+    "evaluation": {"seeds": list(range(30)), "validation_seeds": list(range(100, 140))},
+    "mutation": {"rate": 0.3, "llm_provider": "groq"},
+    "population": {"initial_size": 20, "num_generations": 10, "children_per_generation": 5, "crossover_rate": 0.5},
+    "archive": {"size": 64, "pareto_set_size": 12, "pareto_eps": 1e-06, "feedback_fraction": 0.5},
+    "token": {"max_limit": 1000, "counting_model": "gpt-4", "max_spend_usd": 2.5},
+}
+
+
+def test_what_the_published_client_sends_for_gepa_is_understood() -> None:
+    lifted = {"train_seeds": list(range(30)), "evaluation_seeds": list(range(30))}
+    config = gepa(PUBLISHED_GEPA, policy={"provider": "openai", "model": "gpt-4o-mini"}, **lifted)
+    settings = config.settings
+    assert (settings.budget, settings.minibatch_size, settings.pareto_set_size) == (150, 8, 12)
+    assert (settings.rng_seed, settings.max_cost_usd, config.max_concurrent) == (5, 2.5, 20)
+    assert config.pools.val.seeds == tuple(range(12))
+    assert config.pools.train.seeds == tuple(range(12, 30))
+    assert config.pools.test.seeds == tuple(range(100, 140))
+    assert settings.test_size == 40
+    # The client writes this provider unasked; the key of the policy's provider is the one at hand.
+    assert (config.meta_model_provider, config.meta_model) == ("openai", "gpt-4o-mini")
+    for name in ("env_name", "proposer_type", "mutation.rate", "population.num_generations", "archive.size"):
+        assert f"prompt_learning.gepa.{name}" in config.ignored
+    assert parse(config.as_dict()["prompt_learning"]) == config
+
+
+def test_the_block_of_the_page_about_gepa_means_what_the_page_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gepa.md").read_text(encoding="utf-8")
+    path = tmp_path / "c.toml"
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    config = load_config(path, environ={})
+    assert config.ignored == ()
+    assert [len(p.seeds or ()) for p in (config.pools.val, config.pools.train, config.pools.test)] == [12, 18, 20]
+    assert (config.settings.budget, config.settings.test_size) == (150, 20)
+
+
+def test_a_mutation_model_that_is_named_is_used() -> None:
+    config = gepa({"mutation": {"llm_model": "llama-3.1-8b-instant", "llm_provider": "groq"}})
+    assert (config.meta_model_provider, config.meta_model) == ("groq", "llama-3.1-8b-instant")
+
+
+def test_a_misspelt_key_of_gepa_is_named_with_the_nearest_one() -> None:
+    found = problems_of({"algorithm": "gepa", "gepa": {"minibatchsize": 3, "rollout": {"bugdet": 5}}})
+    assert "'minibatchsize' in [prompt_learning.gepa]" in found[0]
+    assert "Did you mean 'minibatch_size'?" in found[0]
+    assert "Did you mean 'budget'?" in found[1]
+
+
+@pytest.mark.parametrize("size", [30, 31])
+def test_a_pareto_set_that_leaves_no_train_rows_is_refused(size: int) -> None:
+    table = {"evaluation": {"seeds": list(range(30))}, "archive": {"pareto_set_size": size}}
+    (problem,) = problems_of({"algorithm": "gepa", "gepa": table})
+    assert "choose 1 to 29" in problem
+
+
+def test_gepas_evaluation_seeds_stand_back_behind_named_pools() -> None:
+    pools = {"bootstrap_train_seeds": [1], "online_pool": [2], "test_pool": [3]}
+    config = gepa({"evaluation": {"seeds": [4, 5], "validation_seeds": [6]}, **pools})
+    assert [p.seeds for p in (config.pools.train, config.pools.val, config.pools.test)] == [(1,), (2,), (3,)]
+    assert set(config.ignored) == {
+        "prompt_learning.gepa.evaluation.seeds",
+        "prompt_learning.gepa.evaluation.validation_seeds",
+    }
 
 
 @pytest.mark.parametrize("document", [{}, {"prompt_learning": 3}, {"mipro": {}}, [], "text", None])

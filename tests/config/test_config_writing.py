@@ -13,7 +13,7 @@ import pytest
 from mipro_walk.config import PROFILES, get_profile, load_config, parse_config, render_config, write_config
 from mipro_walk.config.reference import profile_files, with_reference
 from mipro_walk.config.sections import SECTIONS
-from mipro_walk.core.plan import make_plan
+from mipro_walk.core.algorithms import plan_for
 from mipro_walk.errors import ConfigError, PrerequisiteError
 from mipro_walk.types import Example, Task
 
@@ -123,6 +123,22 @@ def test_wrong_overrides_write_nothing(tmp_path: Path, overrides: dict[str, Any]
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["quick-local", "walkthrough", "groq", "production"])
+def test_any_profile_can_be_written_for_gepa_on_the_same_rows(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "c.toml"
+    write_config(path, name, {"rng_seed": 9, "pareto_set_size": 11, "budget": 400}, algorithm="gepa")
+    config, like = load_config(path, environ={}), parse_config(get_profile(name).document, origin=name, environ={})
+    assert config.ignored == ()
+    assert (config.settings.algorithm, config.pools, config.policy) == ("gepa", like.pools, like.policy)
+    assert (config.settings.rng_seed, config.settings.budget, config.settings.pareto_set_size) == (9, 400, 11)
+
+
+def test_an_environment_variable_reaches_the_key_of_the_algorithm_that_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    write_config(path, "gepa")
+    assert load_config(path, environ={"MIPRO_WALK_MINIBATCH_SIZE": "6"}).settings.minibatch_size == 6
+
+
 def test_changing_a_profiles_document_changes_no_later_one() -> None:
     get_profile("walkthrough").document["prompt_learning"]["termination_config"]["budget"] = 7
     assert get_profile("walkthrough").document["prompt_learning"]["termination_config"]["budget"] == 100
@@ -193,6 +209,6 @@ def test_every_profile_can_pay_its_plan(name: str) -> None:
     config = parse_config(PROFILES[name].document, origin=name, environ={})
     pools = (config.pools.train, config.pools.val, config.pools.test)
     train, val, test = ([Example(seed, f"q{seed}", f"l{seed % 2}") for seed in pool.seeds or ()] for pool in pools)
-    plan = make_plan(config.settings, Task("t", "", "i", train, val, test, ("l0", "l1")))
+    plan = plan_for(config.settings, Task("t", "", "i", train, val, test, ("l0", "l1")))
     assert plan.minibatch >= 3
     assert plan.test_rows == config.settings.test_size

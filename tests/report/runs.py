@@ -6,10 +6,13 @@ import copy
 from functools import cache
 from typing import Any
 
+from mipro_walk.core.algorithms import Writer, run_algorithm
 from mipro_walk.core.optimizer import optimize
-from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.core.result import RunResult
+from mipro_walk.core.settings import GepaSettings, OptimizerSettings
 from mipro_walk.results.documents import build_documents, build_metadata
 from mipro_walk.results.names import JOB_METADATA, SCORE_HISTORY
+from mipro_walk.types import Task
 from tests.fakes.landscape import Landscape, ScriptedProposer, make_task, sentence, unit
 
 MODEL = {"provider": "local", "model": "smol", "temperature": 0.0, "max_completion_tokens": 20, "output_mode": "text"}
@@ -59,16 +62,27 @@ def _trial(number: int, trials: int, instructions: int, demo_sets: int) -> dict[
 @cache
 def _run(settings: OptimizerSettings, rows: int) -> dict[str, Any]:
     task = make_task(train=rows, val=rows, test=rows)
-    result = optimize(task, Landscape(), ScriptedProposer(), settings)
+    return _documents(task, optimize(task, Landscape(), ScriptedProposer(), settings))
+
+
+def finished_gepa_run() -> dict[str, Any]:
+    """Return the documents of a run of GEPA."""
+    task, settings = make_task(), GepaSettings(budget=400)
+    writer = Writer("both", lambda messages, _: f"Sort with care, as in case {len(str(messages))}.")
+    return _documents(task, run_algorithm(task, Landscape(instruction_gain=0.7), writer, settings))
+
+
+def _documents(task: Task, result: RunResult) -> dict[str, Any]:
     forecast = {"calls": 50, "proposals": 4, "prompt_tokens": 8000, "completion_tokens": 250}
     cost = {"low": 0.001, "expected": 0.01, "high": 0.1}
     metadata = build_metadata(
+        algorithm=result.algorithm,
         job_id="pl_0123456789abcdef",
         created_at="2026-11-25T01:43:56.487363+00:00",
         started_at=None,
         seconds=125.3,
         stop_reason=result.stop_reason,
-        config={"prompt_learning": {"algorithm": "mipro", "mipro": {"online_pool": list(range(30))}}},
+        config={"prompt_learning": {"algorithm": result.algorithm, result.algorithm: {"online_pool": list(range(30))}}},
         config_hash="c" * 64,
         rng_seed=0,
         plan=result.plan.as_dict(),

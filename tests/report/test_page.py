@@ -13,7 +13,7 @@ from mipro_walk.errors import ConfigError
 from mipro_walk.report.page import TITLES, render_report
 from mipro_walk.results import BEST_PROMPT, DOCUMENT_NAMES, EXPLANATIONS, JOB_METADATA, SCORE_HISTORY
 from tests.cli.scripted_backend import documents
-from tests.report.runs import finished_run, large_run
+from tests.report.runs import finished_gepa_run, finished_run, large_run
 
 MAX_LARGE_BYTES = 1_500_000
 
@@ -49,6 +49,18 @@ def page():
 
 def test_equal_documents_give_equal_bytes(page):
     assert render_report(finished_run()) == page
+
+
+def test_a_run_of_gepa_is_told_in_its_own_words():
+    run = finished_gepa_run()
+    history, read = run[SCORE_HISTORY], Reader(render_report(run))
+    steps, members = len(history["iterations"]), sum(1 for i in history["instructions"] if i["val"])
+    assert f"{steps} steps wrote {len(history['instructions']) - 1} instructions" in read.text
+    assert f"{members - 1} joined the starting one" in read.text
+    assert f"All {steps} steps as a table" in read.text
+    assert "accepted" in read.text
+    for word in ("demo set", "rung", "start-up", "pooled", "Trial 1"):
+        assert word not in read.text.partition("How did the search go?")[2].partition("</section>")[0].split("Cost")[0]
 
 
 def test_checksums_and_the_order_of_documents_do_not_matter(page):

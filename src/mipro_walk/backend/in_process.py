@@ -16,7 +16,7 @@ from mipro_walk.backend.interceptor import RolloutPolicy, trial_request
 from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
 from mipro_walk.backend.preparation import JobPreparation, MakeWorld, Prepared
 from mipro_walk.backend.settings import BackendSettings
-from mipro_walk.backend.world import GatewayWorld, cannot_ask
+from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, seeds_of
 from mipro_walk.clients.chat import CallFailed, GatewayThread
 from mipro_walk.config import RunConfig
 from mipro_walk.errors import ConfigError
@@ -45,22 +45,8 @@ class Banking77World(GatewayWorld):
 
     def load_task(self) -> Task:
         """Return the slice that ``env_config`` names, with the rows of the three pools."""
-        try:
-            found = self._slice = self.data.slice(self.config.env_config.get("num_intents"))
-            rows = {name: self._rows(found, name) for name in self.pools()}
-        except PoolError as exc:
-            raise ConfigError(str(exc), "Correct env_config or the seeds.") from exc
-        hashes = [[name, [[r.seed, r.query, r.label] for r in rows[name]]] for name in sorted(rows)]
-        return Task(
-            name=str(TASK["id"]),
-            description=str(TASK["description"]),
-            instruction=self._baseline,
-            train=rows["train"],
-            val=rows["val"],
-            test=rows["test"],
-            labels=found.labels,
-            dataset_hash=fingerprint(hashes),
-        )
+        self._slice, task = read_task(self.config, self.data)
+        return task
 
     def source(self) -> str:
         """Return the name and detail of the data source."""
@@ -71,14 +57,14 @@ class Banking77World(GatewayWorld):
         self.wishes.raise_if_paused()
         assert self._slice is not None
         policy, labels = self.config.policy, self._slice.labels
-        split = self.pools()[rollout.split].split or "train"
+        split = pools_of(self.config)[rollout.split].split or "train"
         row = self._slice.pool(split).rows[rollout.seed]
         question = {
             "messages": own_messages(policy.output_mode, row.text, labels),
             **answer_form(policy.output_mode, labels),
         }
         how = RolloutPolicy(policy.temperature, policy.max_completion_tokens)
-        request = trial_request(question, rollout.candidate, self._baseline, how)
+        request = trial_request(question, rollout.candidate, baseline_of(self.config), how)
         try:
             completion = self.policy.complete_sync(request, rollout.tag)
         except CallFailed as failure:
@@ -90,20 +76,46 @@ class Banking77World(GatewayWorld):
         score = score_reply(read_reply(completion), row.label, labels, policy.output_mode)
         return Outcome(score.reward, score.predicted, score.reason or "")
 
-    @property
-    def _baseline(self) -> str:
-        return self.config.baseline_instruction or BASELINE_INSTRUCTION
 
-    def _rows(self, found: TaskSlice, name: Split) -> list[Example]:
-        pool = self.pools()[name]
-        rows = found.pool(pool.split or "train").rows
-        seeds = self.seeds_of(pool, len(rows), self.limits()[name])
-        if outside := [seed for seed in seeds if seed >= len(rows)]:
-            raise ConfigError(
-                f"Seed {outside[0]} is out of range: {pool.split or 'train'} has {len(rows)} rows.",
-                "Use seeds below that number.",
-            )
-        return [Example(seed, rows[seed].text, rows[seed].label) for seed in seeds]
+def read_task(config: RunConfig, data: TaskData) -> tuple[TaskSlice, Task]:
+    """Return the slice that ``env_config`` names, and the task with the rows of the three pools.
+
+    Raises:
+        ConfigError: the slice or a seed does not exist.
+    """
+    try:
+        found = data.slice(config.env_config.get("num_intents"))
+        rows = {name: _rows(config, found, name) for name in pools_of(config)}
+    except PoolError as exc:
+        raise ConfigError(str(exc), "Correct env_config or the seeds.") from exc
+    hashes = [[name, [[r.seed, r.query, r.label] for r in rows[name]]] for name in sorted(rows)]
+    return found, Task(
+        name=str(TASK["id"]),
+        description=str(TASK["description"]),
+        instruction=baseline_of(config),
+        train=rows["train"],
+        val=rows["val"],
+        test=rows["test"],
+        labels=found.labels,
+        dataset_hash=fingerprint(hashes),
+    )
+
+
+def baseline_of(config: RunConfig) -> str:
+    """Return the instruction to start from."""
+    return config.baseline_instruction or BASELINE_INSTRUCTION
+
+
+def _rows(config: RunConfig, found: TaskSlice, name: Split) -> list[Example]:
+    pool = pools_of(config)[name]
+    rows = found.pool(pool.split or "train").rows
+    seeds = seeds_of(pool, len(rows), limits_of(config)[name])
+    if outside := [seed for seed in seeds if seed >= len(rows)]:
+        raise ConfigError(
+            f"Seed {outside[0]} is out of range: {pool.split or 'train'} has {len(rows)} rows.",
+            "Use seeds below that number.",
+        )
+    return [Example(seed, rows[seed].text, rows[seed].label) for seed in seeds]
 
 
 def read_reply(completion: Mapping[str, Any]) -> ModelReply:
@@ -161,7 +173,7 @@ def run_in_process(
     try:
         job = _unfinished(ledger, config, data) or ledger.create_job(
             config.as_dict(),
-            algorithm="mipro",
+            algorithm=config.settings.algorithm,
             launch={IN_PROCESS: True, "rows": data_hash(data)},
             request_hash=config.config_hash,
         )

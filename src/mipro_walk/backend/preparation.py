@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mipro_walk.backend.interceptor import PREFIX as INTERCEPTOR_PREFIX
@@ -22,7 +22,7 @@ from mipro_walk.clients.endpoints import Endpoint, endpoint_for
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient
 from mipro_walk.config import RunConfig, parse_config
-from mipro_walk.core.plan import Plan
+from mipro_walk.core.plan import SearchPlan
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import JobContext, World, execute
 from mipro_walk.forecast import Forecast
@@ -45,6 +45,13 @@ class Prepared:
 
 
 MakeWorld = Callable[[Prepared], World]
+Label = Callable[[str, str], str]
+"""Returns the tag under which the ledger keeps a call, from its role and the tag it was made with."""
+
+
+def keep_tag(_role: str, tag: str) -> str:
+    """Return the tag that a call was made with."""
+    return tag
 
 
 class JobPreparation:
@@ -69,11 +76,9 @@ class JobPreparation:
         """Run one job to its end. Raises what :func:`~mipro_walk.execution.execute` raises."""
         config = parse_config(job.config, origin=f"job {job.job_id}")
         with ExitStack() as stack:
-            notes: list[str] = []
-            policy = self._gateway(job, "policy", config.policy.provider, config.policy.model, config, notes, stack)
-            meta = self._gateway(job, "meta", config.meta_model_provider, config.meta_model, config, notes, stack)
             requests = RecordedRequests(self._ledger, job.job_id)
-            world = self._make_world(Prepared(job, config, policy, meta, wishes, notes, stack, requests.see))
+            prepared = self.prepare(job, config, wishes, stack)
+            world = self._make_world(replace(prepared, see_request=requests.see))
             context = JobContext(
                 ledger=self._ledger,
                 job=job,
@@ -86,8 +91,30 @@ class JobPreparation:
             )
             return execute(context, world)
 
+    def prepare(
+        self, job: Job, config: RunConfig, wishes: Wishes, stack: ExitStack, label: Label = keep_tag
+    ) -> Prepared:
+        """Open both gateways, whose attempts go to the ledger under ``job`` with the tag that ``label`` gives them."""
+        notes: list[str] = []
+        policy, meta = (
+            self._gateway(job, role, provider, model, config, notes, stack, label)
+            for role, provider, model in (
+                ("policy", config.policy.provider, config.policy.model),
+                ("meta", config.meta_model_provider, config.meta_model),
+            )
+        )
+        return Prepared(job, config, policy, meta, wishes, notes, stack)
+
     def _gateway(
-        self, job: Job, role: str, provider: str, model: str, config: RunConfig, notes: list[str], stack: ExitStack
+        self,
+        job: Job,
+        role: str,
+        provider: str,
+        model: str,
+        config: RunConfig,
+        notes: list[str],
+        stack: ExitStack,
+        label: Label,
     ) -> ChatGateway:
         assert self._loop is not None
         asked = f"{provider}/{model}"
@@ -100,7 +127,9 @@ class JobPreparation:
             max_concurrent=config.max_concurrent,
             call_timeout_seconds=config.call_timeout_seconds,
             max_retries=config.max_retries,
-            on_attempt=lambda attempt: self._ledger.add_call(job.job_id, to_ledger(role, attempt)),
+            on_attempt=lambda attempt: self._ledger.add_call(
+                job.job_id, to_ledger(role, attempt, label(role, attempt.tag))
+            ),
             loop=self._loop,
         )
         stack.callback(gateway.close_sync)
@@ -112,7 +141,7 @@ class JobPreparation:
         return endpoint_for(provider, model, self._settings.environ, base_url=config.policy.base_url)
 
     def _stops(
-        self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress, forecast: Forecast, plan: Plan
+        self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress, forecast: Forecast, plan: SearchPlan
     ) -> LiveStops:
         def spent() -> Spent:
             return Spent(total_cost(self._ledger.usage(job.job_id)), self._ledger.dearest_call(job.job_id, "policy"))
@@ -155,11 +184,11 @@ def task_app_worlds(settings: BackendSettings, box: KeyBox, interceptor: Interce
     return make
 
 
-def to_ledger(role: str, attempt: GatewayAttempt) -> Attempt:
-    """Return a gateway's attempt as the ledger keeps it."""
+def to_ledger(role: str, attempt: GatewayAttempt, tag: str | None = None) -> Attempt:
+    """Return a gateway's attempt as the ledger keeps it; a ``tag`` replaces its own."""
     return Attempt(
         role=role,
-        tag=attempt.tag,
+        tag=attempt.tag if tag is None else tag,
         attempt=attempt.number,
         provider=attempt.provider,
         model=attempt.model_answered or attempt.model_asked,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from mipro_walk.types import Event, Outcome
 
 MIN_PACE_ROLLOUTS = 5
 PHASES = {1: "bootstrap", 2: "search", 3: "test", 4: "ablation"}
+GEPA_PHASES = {1: "baseline", 2: "evolution", 3: "test"}
 
 
 @dataclass
@@ -18,6 +20,7 @@ class Progress:
     """Live figures of the job that runs. ``base_seconds`` is the time earlier sessions took."""
 
     base_seconds: float = 0.0
+    phases: Mapping[int, str] = field(default_factory=lambda: PHASES)
     phase: str = "starting"
     phase_number: int = 0
     iteration: int = 0
@@ -50,14 +53,16 @@ class Progress:
         if event.type == "mipro.job.started":
             self.num_iterations = data["num_iterations"]
             self.rollouts_planned = data["plan"]["total"]
+        elif event.type == "prompt.learning.gepa.start":
+            self.phases, self.rollouts_planned = GEPA_PHASES, data["plan"]["total"]
         elif event.type == "mipro.phase":
             self.phase_number = data["phase"]
-            self.phase = PHASES[self.phase_number]
+            self.phase = self.phases[self.phase_number]
             if self.phase_number == 2:
                 self._search_started = (time.monotonic(), self.rollouts_made)
-        elif event.type == "mipro.iteration.start":
+        elif event.type == "mipro.iteration.start" or event.type == "gepa.step.complete":
             self.iteration = data["iteration"] + 1
-        elif event.type == "mipro.trial.complete":
+        elif event.type in ("mipro.trial.complete", "prompt.learning.trial.results"):
             self.best_score, self.best_n = data["best_score"], data["best_n"]
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,6 +71,7 @@ class Progress:
         return {
             "phase": self.phase,
             "phase_number": self.phase_number,
+            "phases": len(self.phases),
             "iteration": self.iteration,
             "num_iterations": self.num_iterations,
             "rollouts_done": self.rollouts_done,

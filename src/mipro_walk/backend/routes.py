@@ -31,6 +31,7 @@ from mipro_walk.backend.jobs import JobRunner
 from mipro_walk.backend.keys import ENVIRONMENT_KEY_NAME, KeyBox
 from mipro_walk.backend.progress import Progress
 from mipro_walk.config import parse_config
+from mipro_walk.core.algorithms import require_gepa
 from mipro_walk.errors import ConfigError
 from mipro_walk.ledger.store import Job, Ledger, usage_as_dict
 from mipro_walk.types import fingerprint
@@ -67,6 +68,8 @@ class JobApi:
     def submit(self, body: Submit, idempotency_key: str | None) -> dict[str, Any]:
         """Check, store and queue a job; the same idempotency key gives the same job."""
         config = parse_config(body.config_body, origin="config_body")
+        if config.settings.algorithm == "gepa":
+            require_gepa()
         key = config.task_app_api_key
         sealed = self._box.seal(key.get_secret_value()) if key else self._ledger.environment_key(ENVIRONMENT_KEY_NAME)
         if not sealed:
@@ -78,7 +81,7 @@ class JobApi:
         request_hash = fingerprint([config.as_dict(), launch])
         job = self._ledger.create_job(
             config.as_dict(),
-            algorithm=body.algorithm,
+            algorithm=config.settings.algorithm,
             launch={**(launch if isinstance(launch, dict) else {}), "task_app_key_sealed": sealed},
             request_hash=request_hash,
             idempotency_key=idempotency_key,
@@ -162,15 +165,9 @@ class JobApi:
     def metrics(self, job_id: str, limit: int) -> dict[str, Any]:
         """Return trial scores as metric points."""
         points = [
-            {
-                "name": "mipro.trial.score",
-                "value": event["data"]["minibatch_score"],
-                "step": event["data"]["iteration"],
-                "data": {"n": event["data"]["num_seeds"]},
-                "created_at": event["created_at"],
-            }
+            {**point, "created_at": event["created_at"]}
             for event in self._ledger.events(job_id, 0, MAX_EVENTS)
-            if event["type"] == "mipro.trial.complete" and event["data"]["minibatch_score"] is not None
+            if (point := _metric(event["type"], event["data"])) is not None
         ]
         return {"points": points[-limit:]}
 
@@ -252,6 +249,17 @@ def _limits(job: Job) -> dict[str, Any]:
     """Return what may stop the job: rollouts, dollars, seconds; ``None`` is no limit."""
     given = job.config["prompt_learning"].get("termination_config") or {}
     return {name: given.get(name) for name in ("budget", "max_cost_usd", "max_time_seconds")}
+
+
+def _metric(kind: str, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the point of a trial of MIPRO, or of an instruction that GEPA scored on val."""
+    if kind == "mipro.trial.complete" and data["minibatch_score"] is not None:
+        name, value, step, n = "mipro.trial.score", data["minibatch_score"], data["iteration"], data["num_seeds"]
+    elif kind == "prompt.learning.trial.results":
+        name, value, step, n = "gepa.transformation.mean_score", data["mean"], data["instruction"], data["completed"]
+    else:
+        return None
+    return {"name": name, "value": value, "step": step, "data": {"n": n}}
 
 
 def _final_progress(job: Job, documents: Mapping[str, Any] | None) -> dict[str, Any]:

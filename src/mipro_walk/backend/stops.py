@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mipro_walk.core import evaluation
-from mipro_walk.core.plan import Plan
-from mipro_walk.core.run import CHUNK
+from mipro_walk.core.plan import SearchPlan
+from mipro_walk.core.session import CHUNK
 from mipro_walk.errors import ConfigError, IncompleteError
 from mipro_walk.forecast import Forecast
 
@@ -68,7 +68,7 @@ class MoneyCap:
         return spent.usd + (self.test_rollouts + self.next_rollouts) * each + self.round_usd > self.cap_usd
 
 
-def money_cap(max_cost_usd: float | None, forecast: Forecast, plan: Plan) -> MoneyCap | None:
+def money_cap(max_cost_usd: float | None, forecast: Forecast, plan: SearchPlan) -> MoneyCap | None:
     """Return the cap of a job, ``None`` without one.
 
     Raises:

@@ -100,18 +100,20 @@ def history_of(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             trials.append(data)
         elif kind == GEPA_TRIAL:
             trials.append(_gepa_trial(data))
+            if data.get("instruction") == 0:
+                baseline = {"score": data["mean"], "n": data["completed"]}
         elif kind == BASELINE:
             baseline = {"score": data["score"], "n": data["num_seeds"]}
         elif kind == FINALIST:
             finalists.append(data)
-    return {"iterations": trials, "baseline": baseline, "finalists": finalists}
+    algorithm = "gepa" if any(event["type"] == GEPA_TRIAL for event in events) else "mipro"
+    return {"algorithm": algorithm, "iterations": trials, "baseline": baseline, "finalists": finalists}
 
 
 def _gepa_trial(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a member of a genetic search as a trial: it has no demonstrations and no pooled estimate."""
+    """Return a member of GEPA's population as a trial: it has no demonstrations and no pooled estimate."""
     return {
         "instruction": data.get("instruction", 0),
-        "demo_set": 0,
         "minibatch_score": data.get("mean"),
         "num_seeds": data.get("completed", 0),
         "best_score": data.get("best_score"),

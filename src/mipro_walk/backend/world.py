@@ -21,8 +21,10 @@ RETRY_PAUSES_SECONDS = (0.5, 2.0)
 """Before the second and the third try of a rollout at a task app that fails."""
 SETTLE_SECONDS = 0.5
 """An outcome without a score waits so long for the news that everything is being stopped."""
-PROPOSAL_TOKENS, LOCAL_PROPOSAL_TOKENS = 400, 120
-"""Longest answer of the meta-model; the small local one rambles on, at twenty seconds an answer."""
+PROPOSAL_TOKENS = {"mipro": 400, "gepa": 1_000}
+LOCAL_PROPOSAL_TOKENS = 120
+"""Longest answer of the meta-model; the small local one rambles on, at twenty seconds an answer. GEPA asks for all that
+was learned of the task, so its instructions are longer."""
 MAX_POOL_ROWS = 500
 """Rows taken from a split when the config names no seeds."""
 
@@ -85,11 +87,12 @@ class GatewayWorld:
         """
         self.wishes.raise_if_paused()
         is_local = self.meta.endpoint.provider == "local"
+        longest = PROPOSAL_TOKENS[self.config.settings.algorithm]
         body = {
             "model": self.meta.endpoint.model,
             "messages": messages,
             "temperature": temperature,
-            "max_completion_tokens": LOCAL_PROPOSAL_TOKENS if is_local else PROPOSAL_TOKENS,
+            "max_completion_tokens": LOCAL_PROPOSAL_TOKENS if is_local else longest,
         }
         try:
             completion = self.meta.complete_sync(body, "proposal")
@@ -100,18 +103,21 @@ class GatewayWorld:
         content = choice["message"].get("content")
         return content if isinstance(content, str) and choice.get("finish_reason") != "length" else ""
 
-    def seeds_of(self, pool: Pool, rows: int, limit: int) -> list[int]:
-        """Return the seeds that a pool names, or the first ones of a split with ``rows`` rows."""
-        return list(range(min(limit, rows))) if pool.seeds is None else list(pool.seeds)
 
-    def limits(self) -> Mapping[Split, int]:
-        """Return the most rows that are taken of a split when no seeds are named."""
-        return {"train": MAX_POOL_ROWS, "val": MAX_POOL_ROWS, "test": self.config.settings.test_size}
+def seeds_of(pool: Pool, rows: int, limit: int) -> list[int]:
+    """Return the seeds that a pool names, or the first ones of a split with ``rows`` rows."""
+    return list(range(min(limit, rows))) if pool.seeds is None else list(pool.seeds)
 
-    def pools(self) -> Mapping[Split, Pool]:
-        """Return the pools by purpose."""
-        pools = self.config.pools
-        return {"train": pools.train, "val": pools.val, "test": pools.test}
+
+def limits_of(config: RunConfig) -> Mapping[Split, int]:
+    """Return the most rows that are taken of a split when no seeds are named."""
+    return {"train": MAX_POOL_ROWS, "val": MAX_POOL_ROWS, "test": config.settings.test_size}
+
+
+def pools_of(config: RunConfig) -> Mapping[Split, Pool]:
+    """Return the pools by purpose."""
+    pools = config.pools
+    return {"train": pools.train, "val": pools.val, "test": pools.test}
 
 
 @dataclass
@@ -136,7 +142,7 @@ class TaskAppWorld(GatewayWorld):
                 "The task app gives no baseline instruction.",
                 "Give one in [prompt_learning.initial_prompt], or let /task_info answer prompt.instruction.",
             )
-        pools, limits = self.pools(), self.limits()
+        pools, limits = pools_of(config), limits_of(config)
         self._splits = {name: pool.split or info.default_split for name, pool in pools.items()}
         rows = {
             name: self.task_app.rows(self._splits[name], self._seeds(info, name, pool, limits[name]), config.env_config)
@@ -210,7 +216,7 @@ class TaskAppWorld(GatewayWorld):
                 f"The task app does not say how many rows its split {split!r} has.",
                 "Name the seeds: bootstrap_train_seeds, online_pool, test_pool.",
             )
-        return self.seeds_of(pool, info.split_rows.get(split, 0), limit)
+        return seeds_of(pool, info.split_rows.get(split, 0), limit)
 
     def _rollout_body(self, rollout: Rollout, trial_id: str) -> dict[str, Any]:
         """Return the request; the prompt goes both ways, by the interceptor's URL and as a template."""

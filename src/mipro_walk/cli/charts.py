@@ -66,6 +66,7 @@ def progress_chart(history: Mapping[str, Any], *, width: int, is_ascii: bool) ->
         history: the document; trials without a score are left out of the chart.
         width: columns at most; 100 are the most that are used.
     """
+    history = _seen_on_val(history)
     trials = [t for t in history.get("iterations", []) if isinstance(t, Mapping)]
     width = max(30, min(width, MAX_WIDTH))
     finalists, test = history.get("finalists") or [], history.get("test")
@@ -81,6 +82,15 @@ def progress_chart(history: Mapping[str, Any], *, width: int, is_ascii: bool) ->
     lines.append(_floor(columns, left, right, marks))
     lines.append(_numbers(columns, left, bool(finalists), test is not None))
     return [*lines, *_legend(history, trials, width, marks)]
+
+
+def _seen_on_val(history: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a history whose trials are scores on val: GEPA's minibatches are train rows, so they are left out."""
+    if history.get("algorithm") != "gepa":
+        return history
+    steps = [step for step in history.get("iterations", []) if isinstance(step, Mapping)]
+    seen = [{**step, "minibatch_score": step.get("val_score"), "num_seeds": step.get("val_n")} for step in steps]
+    return {**history, "iterations": seen}
 
 
 def sparkline(values: Sequence[float | None], *, is_ascii: bool, width: int = 40) -> str:
@@ -193,7 +203,10 @@ def _legend(history: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], wid
     """Return what each mark means and how many rows stand behind it, wrapped to ``width``."""
     sizes = sorted({t["num_seeds"] for t in trials if t.get("minibatch_score") is not None and "num_seeds" in t})
     rows = "" if not sizes else f" (n={sizes[0]})" if len(sizes) == 1 else f" (n={sizes[0]} to {sizes[-1]})"
-    parts = [f"{marks.trial} trial on val rows{rows}", f"{marks.leader} leader so far, all its val rows pooled"]
+    if history.get("algorithm") == "gepa":
+        parts = [f"{marks.trial} accepted instruction on val rows{rows}", f"{marks.leader} leader so far"]
+    else:
+        parts = [f"{marks.trial} trial on val rows{rows}", f"{marks.leader} leader so far, all its val rows pooled"]
     baseline, test = history.get("baseline") or {}, history.get("test")
     if baseline.get("score") is not None:
         parts.append(f"{marks.baseline} baseline (val, n={baseline.get('n', '?')})")

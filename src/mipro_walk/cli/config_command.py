@@ -33,8 +33,11 @@ def create(
     path: ConfigPath = DEFAULT_FILE,
     profile: Annotated[
         str,
-        typer.Option(help="walkthrough, groq, quick-local or production.", autocompletion=_complete_profile),
+        typer.Option(help="walkthrough, groq, quick-local, production or gepa.", autocompletion=_complete_profile),
     ] = "quick-local",
+    algorithm: Annotated[
+        str | None, typer.Option(metavar="NAME", help="mipro or gepa; by default the profile's.")
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value, such as budget=200 or policy.model=gpt-4o."),
@@ -46,11 +49,12 @@ def create(
 
     Example: mipro-walk config create my.toml --profile walkthrough --set budget=200
     """
-    from mipro_walk.config import get_profile, write_config
+    from mipro_walk.config import describe_profile, write_config
+    from mipro_walk.core.settings import algorithm_named
 
-    chosen = get_profile(profile)
-    config = write_config(path, profile, dict(map(_key_and_value, changes or [])), force=force)
-    typer.echo(f"Wrote {path} (profile {profile}). {chosen.description}", err=True)
+    named = None if algorithm is None else algorithm_named(algorithm)
+    config = write_config(path, profile, dict(map(_key_and_value, changes or [])), algorithm=named, force=force)
+    typer.echo(f"Wrote {path} (profile {profile}). {describe_profile(profile, named)}", err=True)
     typer.echo(f"Start it with: mipro-walk train {path} --poll", err=True)
     if as_json:
         _print_json({"path": str(path), "profile": profile, "config_hash": config.config_hash})

@@ -76,6 +76,7 @@ def _row(job: Mapping[str, Any], encoding: str) -> dict[str, str]:
     best, planned = job.get("best_score"), progress.get("rollouts_planned")
     return {
         "job": visible(job.get("job_id"), encoding),
+        "algorithm": visible(job.get("algorithm"), encoding),
         "status": visible(job.get("status"), encoding),
         "score": "" if best is None else f"{best:.2f}",
         "rollouts": f"{progress.get('rollouts_done', 0)}/{planned}" if planned else "",

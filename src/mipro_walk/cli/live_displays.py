@@ -33,12 +33,16 @@ QUIET_EVENTS = frozenset(
         "prompt.learning.top.prompt.content",
         "prompt.learning.final.results",
         "prompt.learning.mipro.complete",
+        "prompt.learning.gepa.complete",
+        "prompt.learning.progress",
+        "prompt.learning.validation.summary",
+        "prompt.learning.completed",
     }
 )
 """Events for programs: their news stands in another event's line."""
-STEADY_EVENTS = frozenset(
-    {"mipro.trial.complete", "mipro.test.progress", "mipro.ablation.progress", "mipro.instruction.proposed"}
-)
+TRIAL_EVENTS = frozenset({"mipro.trial.complete", "gepa.step.complete"})
+PROPOSAL_EVENTS = frozenset({"mipro.instruction.proposed", "gepa.transformation.proposed"})
+STEADY_EVENTS = TRIAL_EVENTS | PROPOSAL_EVENTS | {"mipro.test.progress", "mipro.ablation.progress"}
 """Events that may come many a second, as in a replay: plain shows the latest of them."""
 
 
@@ -235,7 +239,7 @@ class RichDisplay(NoDisplay):
 
     def remember(self, event: Mapping[str, Any]) -> None:
         """Put a trial into the table and the curve."""
-        if event.get("type") == "mipro.trial.complete":
+        if event.get("type") in TRIAL_EVENTS:
             self._trials.append(event.get("data") or {})
 
     def status(self, status: Mapping[str, Any]) -> None:
@@ -290,7 +294,7 @@ def event_line(event: Mapping[str, Any], console: Console) -> str | None:
         return None
     message = str(event.get("message") or event.get("type") or "")
     indent = len(message) - len(message.lstrip(" "))
-    limit = max(40, console.width - indent) if event.get("type") == "mipro.instruction.proposed" else 2000
+    limit = max(40, console.width - indent) if event.get("type") in PROPOSAL_EVENTS else 2000
     prefix = {"warning": "WARN ", "error": "FAIL "}.get(str(event.get("level")), "")
     return " " * min(indent, 8) + prefix + one_line(message, console.encoding, limit)
 
@@ -313,13 +317,15 @@ def rollouts_in_words(progress: Mapping[str, Any]) -> str:
 
 
 def phase_in_words(status: Mapping[str, Any]) -> str:
-    """Return ``Phase 2 of 4: search, iteration 4/10``; empty before the first phase."""
+    """Return such as ``Phase 2 of 4: search, iteration 4/10``; empty before the first phase."""
     progress = status.get("progress") or {}
     if not progress.get("phase_number"):
         return ""
-    text = f"Phase {progress['phase_number']} of 4: {visible(progress.get('phase', ''))}"
+    text = f"Phase {progress['phase_number']} of {progress.get('phases', 4)}: {visible(progress.get('phase', ''))}"
     if progress.get("phase") == "search":
         text += f", iteration {progress.get('iteration', 0)}/{progress.get('num_iterations', '?')}"
+    if progress.get("phase") == "evolution" and progress.get("iteration"):
+        text += f", step {progress['iteration']}"
     return text
 
 
@@ -375,6 +381,39 @@ def heartbeat(status: Mapping[str, Any]) -> str:
 
 def trial_table(trials: list[Mapping[str, Any]], console: Console) -> RenderableType:
     """Return the trials as a table, or as lines in a narrow terminal."""
+    is_gepa = any("parent" in t for t in trials)
+    names, rows = _gepa_rows(trials, console) if is_gepa else _mipro_rows(trials, console)
+    if console.width < NARROW:
+        lines = [f"{row[0]}: {'val' if is_gepa else 'score'} {row[3]}, best {row[4]}" for row in rows]
+        return Text("\n".join(lines), overflow="fold")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in names:
+        table.add_column(name, no_wrap=True, overflow="crop", justify="right" if name else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+_Rows = list[tuple[str, str, str, str, str, str]]
+
+
+def _gepa_rows(steps: list[Mapping[str, Any]], console: Console) -> tuple[tuple[str, ...], _Rows]:
+    """Return a line for each step: who was improved, on what it was tried, and whether it was accepted."""
+    rows = [
+        (
+            str(s.get("iteration", 0) + 1),
+            f"{s.get('parent', '?')}{'' if s.get('instruction') is None else ' > ' + str(s['instruction'])}",
+            "" if s.get("minibatch_score") is None else f"{s.get('parent_score'):.2f} > {s['minibatch_score']:.2f}",
+            "" if s.get("val_score") is None else score_with_n(s["val_score"], s.get("val_n")),
+            score_with_n(s.get("best_score"), s.get("best_n")),
+            visible(s.get("status", ""), console.encoding),
+        )
+        for s in steps
+    ]
+    return ("step", "instruction", "minibatch", "val", "best so far", ""), rows
+
+
+def _mipro_rows(trials: list[Mapping[str, Any]], console: Console) -> tuple[tuple[str, ...], _Rows]:
     rows = [
         (
             str(t.get("iteration", 0) + 1),
@@ -386,15 +425,7 @@ def trial_table(trials: list[Mapping[str, Any]], console: Console) -> Renderable
         )
         for t in trials
     ]
-    if console.width < NARROW:
-        lines = [f"{i}: score {s}, best {b}" for i, _, _, s, b, _ in rows]
-        return Text("\n".join(lines), overflow="fold")
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("iteration", "instruction", "demo set", "score", "best so far", ""):
-        table.add_column(name, no_wrap=True, overflow="crop", justify="right" if name else "left")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    return ("iteration", "instruction", "demo set", "score", "best so far", ""), rows
 
 
 def score_with_n(score: float | None, n: int | None) -> str:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup, TyperOption
 
 from mipro_walk.cli import (
     backend_command,
+    compare_command,
     config_command,
     doctor_command,
     export_command,
@@ -60,7 +61,7 @@ model, backend and task app you name; there is no telemetry.
 
 SECTIONS = {
     "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "report", "export"),
-    "Jobs": ("jobs", "resume", "cancel", "optimize"),
+    "Jobs": ("jobs", "resume", "cancel", "optimize", "compare"),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
 }
@@ -216,6 +217,7 @@ app.command()(export_command.export)
 app.command()(jobs_command.jobs)
 app.command()(train_command.resume)
 app.command()(optimize_command.optimize)
+app.command()(compare_command.compare)
 app.command()(jobs_command.cancel)
 app.command()(backend_command.backend)
 app.add_typer(model_command.app, name="model")

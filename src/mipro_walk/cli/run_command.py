@@ -41,7 +41,11 @@ def run(
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option("--profile", metavar="NAME", help="quick-local, walkthrough, groq or production."),
+        typer.Option("--profile", metavar="NAME", help="quick-local, walkthrough, groq, production or gepa."),
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option("--algorithm", metavar="NAME", help="mipro or gepa; by default the profile's."),
     ] = None,
     backend: BackendOption = None,
     task_app_port: Annotated[
@@ -81,8 +85,10 @@ def run(
       mipro-walk run
       mipro-walk run --non-interactive --json --fail-under 0.4
       mipro-walk run --profile walkthrough --max-cost-usd 0.50
+      mipro-walk run --algorithm gepa
       mipro-walk run --dry-run --json
     """
+    from mipro_walk.core.settings import algorithm_named
     from mipro_walk.walkthrough.context import RunOptions
 
     if color != "auto":
@@ -92,6 +98,7 @@ def run(
         data=data,
         num_intents=num_intents,
         profile=profile,
+        algorithm=None if algorithm is None else algorithm_named(algorithm),
         backend=backend,
         task_app_port=task_app_port,
         rng_seed=rng_seed,
@@ -113,7 +120,7 @@ def make_context(options: RunOptions, *, non_interactive: bool = False, display:
     from mipro_walk.walkthrough.state import load_state
 
     console = stderr_console()
-    workdir = Workdir.open(options.workdir)
+    workdir = Workdir.open(options.workdir or Workdir.default_path(options.algorithm or "mipro"))
     environ = dict(os.environ)
 
     def follow(client: JobClient, is_ours: bool) -> Follow:
@@ -159,7 +166,11 @@ def _walk(options: RunOptions, screen: _Screen, from_step: int | None) -> None:
 
 
 def _check_names(options: RunOptions, screen: _Screen) -> None:
-    """Refuse a misspelt name before anything is started."""
+    """Refuse a misspelt name, or GEPA without its package, before anything is started."""
+    if "gepa" in (options.algorithm, options.profile):
+        from mipro_walk.core.algorithms import require_gepa
+
+        require_gepa()
     if options.profile is not None:
         from mipro_walk.config import get_profile
 

@@ -3,7 +3,7 @@
 from mipro_walk.config.loading import load_config
 from mipro_walk.config.models import PolicyConfig, Pool, Pools, RunConfig
 from mipro_walk.config.parsing import parse_config
-from mipro_walk.config.profiles import PROFILES, Profile, get_profile
+from mipro_walk.config.profiles import PROFILES, Profile, describe_profile, get_profile, with_algorithm
 from mipro_walk.config.writing import apply_overrides, render_config, write_config
 
 __all__ = [
@@ -14,9 +14,11 @@ __all__ = [
     "Profile",
     "RunConfig",
     "apply_overrides",
+    "describe_profile",
     "get_profile",
     "load_config",
     "parse_config",
     "render_config",
+    "with_algorithm",
     "write_config",
 ]

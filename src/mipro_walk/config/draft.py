@@ -11,9 +11,11 @@ from mipro_walk.config.published import (
     CLIENT_DEFAULTS,
     IGNORED,
     IGNORED_PREFIXES,
+    MIPRO,
     REFUSED,
     ROOT,
     ROUTES,
+    SHARED,
     SUBTABLES,
     TOP,
     Place,
@@ -26,12 +28,14 @@ class Draft:
     """A document on its way: values by their own place, and where each was written.
 
     Attributes:
+        algorithm: as written, right or wrong: the tables of the other one are left alone.
         sources: for each place, the dotted key as it was written, or the name of a variable or flag.
         env_config, initial_prompt: the free tables as written.
     """
 
     problems: Problems
     is_file: bool
+    algorithm: object = "mipro"
     values: dict[Place, Any] = field(default_factory=dict)
     sources: dict[Place, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
@@ -53,6 +57,7 @@ def read_document(data: Mapping[str, Any], problems: Problems, *, is_file: bool)
     if not isinstance(data, Mapping) or not isinstance(data.get(ROOT), Mapping):
         problems.add("", f"The table [{ROOT}] is missing.")
         problems.raise_if_any()
+    draft.algorithm = data[ROOT].get("algorithm", "mipro")
     _read_table(draft, TOP, data)
     return draft
 
@@ -66,6 +71,8 @@ def _read_table(draft: Draft, table: str, content: Mapping[str, Any]) -> None:
             _read_subtable(draft, where, key, value)
         elif (table, key) in REFUSED:
             draft.problems.add(where, f"{where}{draft.problems.at(where)} is not accepted. {REFUSED[(table, key)]}")
+        elif table == MIPRO and draft.algorithm == "gepa" and ROUTES[MIPRO].get(key, ("",))[0] == MIPRO:
+            _put_shared(draft, key, value, where)
         elif key in ROUTES[table]:
             _put(draft, ROUTES[table][key], value, where)
         elif _is_ignored(table, key):
@@ -76,7 +83,9 @@ def _read_table(draft: Draft, table: str, content: Mapping[str, Any]) -> None:
 
 
 def _read_subtable(draft: Draft, where: str, key: str, value: Any) -> None:
-    if not isinstance(value, Mapping):
+    if key == "gepa" and draft.algorithm != "gepa":
+        draft.ignored.append(where)
+    elif not isinstance(value, Mapping):
         draft.problems.add(where, f"{where} = {show(value)}{draft.problems.at(where)}: must be a table, [{where}].")
     elif key == "env_config":
         draft.env_config = value
@@ -84,6 +93,14 @@ def _read_subtable(draft: Draft, where: str, key: str, value: Any) -> None:
         draft.initial_prompt = value
     else:
         _read_table(draft, where, value)
+
+
+def _put_shared(draft: Draft, key: str, value: Any, where: str) -> None:
+    """Take from MIPRO's table what both algorithms share; the rest is MIPRO's alone."""
+    if key in SHARED:
+        _put(draft, (MIPRO, key), value, where)
+    else:
+        draft.ignored.append(where)
 
 
 def _put(draft: Draft, place: Place, value: Any, where: str) -> None:

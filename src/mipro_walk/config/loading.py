@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mipro_walk.config.draft import read_document
+from mipro_walk.config.draft import Draft, read_document
 from mipro_walk.config.models import RunConfig
 from mipro_walk.config.parsing import finish
 from mipro_walk.config.problems import Problems, plain_type, printable, show
-from mipro_walk.config.published import MIPRO, TERMINATION, Place
+from mipro_walk.config.published import GEPA, MIPRO, TERMINATION, Place
 from mipro_walk.config.scan import scan_lines
 from mipro_walk.config.sections import SECTIONS
 from mipro_walk.errors import ConfigError
@@ -25,7 +25,7 @@ CREATE_HINT = "Create one with: mipro-walk config create"
 
 OVERRIDES: dict[str, Place] = {
     key: (table, key)
-    for table in (MIPRO, TERMINATION)
+    for table in (GEPA, MIPRO, TERMINATION)
     for key, info in SECTIONS[table].model_fields.items()
     if "seeds" not in key and "pool" not in key
 }
@@ -55,13 +55,20 @@ def load_config(
     for key, place in OVERRIDES.items():
         name = ENV_PREFIX + key.upper()
         if environ.get(name, "").strip():
-            draft.override(place, _from_text(place, environ[name].strip()), name)
+            here = _place(draft, place)
+            draft.override(here, _from_text(here, environ[name].strip()), name)
     for key, value in (flags or {}).items():
         if value is not None:
             if key not in OVERRIDES:
                 raise ConfigError(f"{show(key)} cannot be set from the command line.", "Set it in the file.")
-            draft.override(OVERRIDES[key], value, "flag")
+            draft.override(_place(draft, OVERRIDES[key]), value, "flag")
     return finish(draft, environ)
+
+
+def _place(draft: Draft, place: Place) -> Place:
+    """Return where an override goes: a key that both algorithms have to the one that is chosen."""
+    is_gepas = draft.algorithm == "gepa" and place[1] in SECTIONS[GEPA].model_fields
+    return (GEPA, place[1]) if is_gepas else place
 
 
 def read_text(path: Path) -> str:

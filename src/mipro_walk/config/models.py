@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from mipro_walk.config.sections import OutputMode, ProposerName, Provider
-from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.core.settings import GepaSettings, OptimizerSettings
 from mipro_walk.types import fingerprint
 
 TERMINATION_KEYS = ("budget", "max_time_seconds", "target_score", "max_cost_usd")
@@ -63,7 +63,7 @@ class RunConfig:
     Two configurations are equal when they mean the same run: ``ignored``, ``origins`` and the key are left out.
 
     Attributes:
-        settings: what the optimizer core is told.
+        settings: what the optimizer core is told; their type is the algorithm.
         env_config: free table for the task app (JSON values only).
         baseline_instruction: the instruction to start from; ``None`` takes the task app's own.
         max_concurrent: rollouts at the same time.
@@ -78,7 +78,7 @@ class RunConfig:
     results_folder: str
     policy: PolicyConfig
     pools: Pools
-    settings: OptimizerSettings
+    settings: OptimizerSettings | GepaSettings
     proposer: ProposerName
     meta_model: str
     meta_model_provider: Provider
@@ -106,7 +106,7 @@ class RunConfig:
 
         Parsing it again gives an equal configuration.
         """
-        section: dict[str, Any] = {"algorithm": "mipro", "task_app_url": self.task_app_url}
+        section: dict[str, Any] = {"algorithm": self.settings.algorithm, "task_app_url": self.task_app_url}
         if self.task_app_id is not None:
             section["task_app_id"] = self.task_app_id
         section["results_folder"] = self.results_folder
@@ -116,7 +116,7 @@ class RunConfig:
         section["policy"] = self._policy_table()
         if self.env_config:
             section["env_config"] = copy.deepcopy(dict(self.env_config))
-        section["mipro"] = self._mipro_table()
+        section[self.settings.algorithm] = self._search_table()
         section["termination_config"] = self._settings_table(inside=True)
         return {"prompt_learning": section}
 
@@ -124,7 +124,7 @@ class RunConfig:
         values = {f.name: getattr(self.policy, f.name) for f in fields(self.policy)}
         return {"inference_mode": "synth_hosted", **_without_none(values)}
 
-    def _mipro_table(self) -> dict[str, Any]:
+    def _search_table(self) -> dict[str, Any]:
         return {
             **self._settings_table(inside=False),
             "proposer": self.proposer,

@@ -15,9 +15,9 @@ from mipro_walk.config.endpoints import meta_model_name, read_policy
 from mipro_walk.config.models import Pools, RunConfig
 from mipro_walk.config.pools import read_pools
 from mipro_walk.config.problems import Problems, allowed, show
-from mipro_walk.config.published import MIPRO, POLICY, ROOT, TERMINATION
-from mipro_walk.config.sections import SECTIONS, Mipro, Policy, PromptLearning, Termination
-from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.config.published import CLIENT_DEFAULTS, GEPA, MIPRO, POLICY, ROOT, TERMINATION
+from mipro_walk.config.sections import SECTIONS, Gepa, Mipro, Policy, PromptLearning
+from mipro_walk.core.settings import GepaSettings, OptimizerSettings
 from mipro_walk.errors import ConfigError
 
 
@@ -46,6 +46,7 @@ def finish(draft: Draft, environ: Mapping[str, str]) -> RunConfig:
     Raises:
         ConfigError: with every problem found.
     """
+    _drop_client_provider(draft)
     checked = {table: _checked(draft, table) for table in SECTIONS}
     env_config = tables.plain_json(draft.env_config, f"{ROOT}.env_config", draft.problems)
     baseline = None
@@ -57,9 +58,10 @@ def finish(draft: Draft, environ: Mapping[str, str]) -> RunConfig:
     root = cast(PromptLearning, checked[ROOT])
     tables.check_url(root.task_app_url, draft.dotted((ROOT, "task_app_url")), draft.problems)
     policy = read_policy(draft, cast(Policy, checked[POLICY]), environ)
-    mipro = cast(Mipro, checked[MIPRO])
-    pools = read_pools(draft, mipro, env_config)
-    _check_demos(draft, mipro, pools)
+    mipro, gepa = cast(Mipro, checked[MIPRO]), cast(Gepa, checked[GEPA])
+    pools = read_pools(draft, mipro, gepa, env_config)
+    if root.algorithm == "mipro":
+        _check_demos(draft, mipro, pools)
     draft.problems.raise_if_any()
     meta_provider = mipro.meta_model_provider or policy.provider
     is_local = policy.provider == "local"
@@ -70,7 +72,7 @@ def finish(draft: Draft, environ: Mapping[str, str]) -> RunConfig:
         results_folder=root.results_folder,
         policy=policy,
         pools=pools,
-        settings=_settings(mipro, cast(Termination, checked[TERMINATION])),
+        settings=_settings(root.algorithm, draft, pools, checked),
         proposer=mipro.proposer or ("both" if meta_provider == "local" else "meta-model"),
         meta_model=meta_model_name(mipro, policy),
         meta_model_provider=meta_provider,
@@ -120,8 +122,6 @@ def _checked(draft: Draft, table: str) -> object:
 
 
 def _bad_value(where: str, value: Any, words: str, problems: Problems) -> str:
-    if where.endswith(".algorithm") and value == "gepa":
-        words = 'GEPA is not available in this version; set algorithm = "mipro"'
     if where.endswith("provider") and value == "google":
         words += '; for an OpenAI-compatible address of that provider use "custom" and base_url'
     shown = "…" if isinstance(value, str) and "@" in value else show(value)
@@ -145,9 +145,26 @@ def _task_app_key(draft: Draft) -> SecretStr | None:
     return None
 
 
-def _settings(mipro: Mipro, termination: Termination) -> OptimizerSettings:
-    both = mipro.model_dump() | termination.model_dump()
-    return OptimizerSettings(**{f.name: both[f.name] for f in fields(OptimizerSettings)})
+def _settings(
+    algorithm: str, draft: Draft, pools: Pools, checked: Mapping[str, Any]
+) -> OptimizerSettings | GepaSettings:
+    values = checked[MIPRO].model_dump() | checked[TERMINATION].model_dump()
+    if algorithm == "mipro":
+        return OptimizerSettings(**{f.name: values[f.name] for f in fields(OptimizerSettings)})
+    values |= checked[GEPA].model_dump()
+    if (MIPRO, "test_size") not in draft.values and checked[GEPA].validation_seeds is not None and pools.test.seeds:
+        values["test_size"] = len(pools.test.seeds)  # to the published client they all are the test
+    return GepaSettings(**{f.name: values[f.name] for f in fields(GepaSettings)})
+
+
+def _drop_client_provider(draft: Draft) -> None:
+    """Leave out the provider that the published client writes unasked for GEPA, unless a model goes with it."""
+    place = (MIPRO, "meta_model_provider")
+    table, _, key = draft.sources.get(place, "").rpartition(".")
+    is_default = CLIENT_DEFAULTS.get((table, key)) == draft.values.get(place)
+    if not draft.is_file and place in draft.values and is_default and (MIPRO, "meta_model") not in draft.values:
+        draft.ignored.append(draft.sources.pop(place))
+        del draft.values[place]
 
 
 def _origins(draft: Draft) -> dict[str, str]:

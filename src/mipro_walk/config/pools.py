@@ -6,11 +6,11 @@ from typing import Any
 
 from mipro_walk.config.draft import Draft
 from mipro_walk.config.models import Pool, Pools
-from mipro_walk.config.published import MIPRO, ROOT
-from mipro_walk.config.sections import Mipro
+from mipro_walk.config.published import GEPA, MIPRO, ROOT
+from mipro_walk.config.sections import Gepa, Mipro
 
 
-def read_pools(draft: Draft, mipro: Mipro, env_config: Any) -> Pools:
+def read_pools(draft: Draft, mipro: Mipro, gepa: Gepa, env_config: Any) -> Pools:
     """Return the three pools.
 
     With any ``*_split`` key each pool counts in a split of its own name unless told otherwise. Without, seeds mean
@@ -26,6 +26,7 @@ def read_pools(draft: Draft, mipro: Mipro, env_config: Any) -> Pools:
         "val": getattr(mipro, val_key),
         "test": mipro.test_pool,
     }
+    _fill_from_gepa(draft, gepa, seeds)
     splits = {"train": mipro.train_split, "val": mipro.val_split, "test": mipro.test_split}
     has_splits = any(splits.values())
     shared = env_config.get("split") if isinstance(env_config, dict) else None
@@ -41,6 +42,34 @@ def read_pools(draft: Draft, mipro: Mipro, env_config: Any) -> Pools:
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         _check_disjoint(draft, (keys[one], pools[one]), (keys[other], pools[other]))
     return Pools(**pools)
+
+
+def _fill_from_gepa(draft: Draft, gepa: Gepa, seeds: dict[str, tuple[int, ...] | None]) -> None:
+    """Take missing pools from the published client's names for GEPA.
+
+    That client gives one list for minibatches and for the Pareto set, and a second one that the search never sees.
+    """
+    if gepa.validation_seeds is not None:
+        if seeds["test"] is None:
+            seeds["test"] = gepa.validation_seeds
+        else:
+            draft.ignored.append(draft.dotted((GEPA, "validation_seeds")))
+    if gepa.evaluation_seeds is None:
+        return
+    if seeds["train"] is not None or seeds["val"] is not None:
+        draft.ignored.append(draft.dotted((GEPA, "evaluation_seeds")))
+        return
+    rows = len(gepa.evaluation_seeds)
+    size = gepa.pareto_set_size or rows // 2
+    if not 0 < size < rows:
+        where = draft.dotted((GEPA, "pareto_set_size"))
+        draft.problems.add(
+            where,
+            f"{where}{draft.problems.at(where)}: {size} val rows of {rows} evaluation seeds leave none of one kind; "
+            f"choose 1 to {max(1, rows - 1)}, or name bootstrap_train_seeds and online_pool.",
+        )
+        return
+    seeds["val"], seeds["train"] = gepa.evaluation_seeds[:size], gepa.evaluation_seeds[size:]
 
 
 def _check_disjoint(draft: Draft, one: tuple[str, Pool], other: tuple[str, Pool]) -> None:

@@ -6,7 +6,8 @@ import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mipro_walk.config.published import ROOT
+from mipro_walk.config.published import ROOT, SHARED
+from mipro_walk.core.settings import AlgorithmName
 from mipro_walk.errors import ConfigError
 
 
@@ -117,6 +118,41 @@ def _production() -> Profile:
     )
 
 
+def with_algorithm(document: dict[str, Any], algorithm: AlgorithmName) -> dict[str, Any]:
+    """Return a profile's document for another algorithm: the same rows, models, limits and seed.
+
+    Raises:
+        ConfigError: GEPA's profile has none of MIPRO's settings.
+    """
+    root = document[ROOT]
+    if root["algorithm"] == algorithm:
+        return document
+    if algorithm == "mipro":
+        raise ConfigError("The profile 'gepa' is for GEPA.", "Choose profile walkthrough for MIPRO on the same rows.")
+    own = {"minibatch_size": 3, "pareto_set_size": 0}
+    shared = {key: value for key, value in root["mipro"].items() if key in SHARED}
+    tables = {"gepa" if key == "mipro" else key: own | shared if key == "mipro" else root[key] for key in root}
+    return {ROOT: tables | {"algorithm": algorithm}}
+
+
+def describe_profile(name: str, algorithm: AlgorithmName | None = None) -> str:
+    """Return a profile's sentence, for another algorithm than its own a shorter one."""
+    profile = get_profile(name)
+    if algorithm is None or profile.document[ROOT]["algorithm"] == algorithm:
+        return profile.description
+    return f"for {algorithm.upper()}, with the same rows, models and limits."
+
+
+def _gepa() -> Profile:
+    like = _walkthrough("walkthrough", "openai", "gpt-4o-mini", "OPENAI_API_KEY")
+    return Profile(
+        "gepa",
+        "GEPA on all 77 intents with gpt-4o-mini, about 500 calls; needs OPENAI_API_KEY.",
+        with_algorithm(like.document, "gepa"),
+        like.needs_key,
+    )
+
+
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
@@ -124,6 +160,7 @@ PROFILES: dict[str, Profile] = {
         _walkthrough("groq", "groq", "llama-3.1-8b-instant", "GROQ_API_KEY"),
         _quick_local(),
         _production(),
+        _gepa(),
     )
 }
 

@@ -10,9 +10,15 @@ from mipro_walk.config.sections import SECTIONS
 
 TOP, ROOT = "", "prompt_learning"
 POLICY, MIPRO, TERMINATION = f"{ROOT}.policy", f"{ROOT}.mipro", f"{ROOT}.termination_config"
+GEPA = f"{ROOT}.gepa"
 
 Place = tuple[str, str]
 """A section and a key in it."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 _POOLS = ("bootstrap_train_seeds", "online_pool", "test_pool", "val_seeds")
 _LIMITS = {"max_rollouts": "budget", "max_spend_usd": "max_cost_usd", "max_wall_clock_seconds": "max_time_seconds"}
@@ -30,20 +36,56 @@ ROUTES[MIPRO] |= {key: (ROOT, key) for key in ("task_app_url", "task_app_id", "t
 ROUTES[TERMINATION] |= {alias: (TERMINATION, key) for alias, key in _LIMITS.items()}
 ROUTES[TERMINATION] |= {"batch_size": (MIPRO, "minibatch_size")}
 
-SUBTABLES = {TOP: (ROOT,), ROOT: ("policy", "mipro", "termination_config", "env_config", "initial_prompt")}
+SHARED = _words(
+    "rng_seed proposer meta_model meta_model_provider bootstrap_train_seeds train_split online_pool val_seeds "
+    "val_split test_pool test_split test_size max_unknown_fraction max_concurrent call_timeout_seconds max_retries"
+)
+"""Keys of ``[prompt_learning.mipro]`` that mean the same to both algorithms. GEPA's table may hold them as well."""
+ROUTES[GEPA] |= {key: (MIPRO, key) for key in sorted(SHARED)}
+ROUTES[GEPA] |= {key: (TERMINATION, key) for key in SECTIONS[TERMINATION].model_fields}
+ROUTES[GEPA] |= {alias: (TERMINATION, key) for alias, key in _LIMITS.items()}
+ROUTES[GEPA] |= {
+    "rollout_budget": (TERMINATION, "budget"),
+    "max_concurrent_rollouts": (MIPRO, "max_concurrent"),
+    "mutation_llm_model": (MIPRO, "meta_model"),
+    "mutation_llm_provider": (MIPRO, "meta_model_provider"),
+}
+ROUTES[f"{GEPA}.rollout"] = {
+    "budget": (TERMINATION, "budget"),
+    "max_concurrent": (MIPRO, "max_concurrent"),
+    "minibatch_size": (GEPA, "minibatch_size"),
+}
+ROUTES[f"{GEPA}.evaluation"] = {
+    "seeds": (GEPA, "evaluation_seeds"),
+    "train_seeds": (GEPA, "evaluation_seeds"),
+    "validation_seeds": (GEPA, "validation_seeds"),
+    "val_seeds": (GEPA, "validation_seeds"),
+}
+ROUTES[f"{GEPA}.mutation"] = {
+    "llm_model": (MIPRO, "meta_model"),
+    "llm_provider": (MIPRO, "meta_model_provider"),
+}
+ROUTES[f"{GEPA}.archive"] = {"pareto_set_size": (GEPA, "pareto_set_size")}
+ROUTES[f"{GEPA}.token"] = {"max_spend_usd": (TERMINATION, "max_cost_usd")}
+ROUTES[f"{GEPA}.population"] = {}
+
+SUBTABLES = {TOP: (ROOT,), ROOT: ("policy", "mipro", "gepa", "termination_config", "env_config", "initial_prompt")}
+SUBTABLES[GEPA] = tuple(table.removeprefix(f"{GEPA}.") for table in ROUTES if table.startswith(f"{GEPA}."))
 """Tables inside tables that are read."""
 
-CLIENT_DEFAULTS: dict[Place, object] = {(MIPRO, "batch_size"): 32}
+CLIENT_DEFAULTS: dict[Place, object] = {
+    (MIPRO, "batch_size"): 32,
+    (f"{GEPA}.mutation", "llm_provider"): "groq",
+    (f"{GEPA}.rollout", "max_concurrent"): 20,
+    (f"{GEPA}.rollout", "minibatch_size"): 8,
+    (f"{GEPA}.archive", "pareto_set_size"): 64,
+}
 """Values the client writes unasked beside our own key: in a submitted body they contradict nothing."""
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 IGNORED: dict[str, frozenset[str]] = {
     TOP: frozenset({"display"}),
-    ROOT: _words("judge verifier proxy_models gepa env_name seeds train_seeds evaluation_seeds reference_pool"),
+    ROOT: _words("judge verifier proxy_models env_name seeds train_seeds evaluation_seeds reference_pool"),
     POLICY: _words("policy_name"),
     MIPRO: _words(
         "num_evaluations_per_iteration env_name env_config meta_model_inference_url few_shot_score_threshold "
@@ -54,10 +96,25 @@ IGNORED: dict[str, frozenset[str]] = {
         "max_instruction_sets full_eval_every_k instructions_per_batch max_instructions duplicate_retry_limit "
         "parallel_risk max_parallel_trials"
     ),
+    GEPA: _words(
+        "env_name env_config proposer_type proposer_effort proposer_output_tokens metaprompt modules judge "
+        "proxy_models adaptive_pool adaptive_batch spec mutation_llm_inference_url mutation_rate mutation_prompt "
+        "initial_population_size num_generations children_per_generation crossover_rate selection_pressure "
+        "patience_generations archive_size pareto_eps feedback_fraction max_token_limit token_counting_model "
+        "enforce_pattern_token_limit validation_pool validation_top_k"
+    ),
+    f"{GEPA}.rollout": _words(""),
+    f"{GEPA}.evaluation": _words("test_pool validation_pool validation_top_k"),
+    f"{GEPA}.mutation": _words("rate prompt llm_inference_url"),
+    f"{GEPA}.archive": _words("size pareto_eps feedback_fraction"),
+    f"{GEPA}.token": _words("max_limit counting_model enforce_pattern_limit"),
+    f"{GEPA}.population": _words(
+        "initial_size num_generations children_per_generation crossover_rate selection_pressure patience_generations"
+    ),
     TERMINATION: _words("max_tokens max_token_limit max_trials max_category_costs_usd"),
 }
 """Published keys that are accepted, listed in `RunConfig.ignored` and otherwise left alone."""
-IGNORED_PREFIXES: dict[str, str] = {MIPRO: "spec_"}
+IGNORED_PREFIXES: dict[str, str] = {MIPRO: "spec_", GEPA: "spec_"}
 
 _HOSTS = "The backend chooses the address, because keys are bound to hosts. "
 REFUSED: dict[Place, str] = {

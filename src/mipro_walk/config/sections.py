@@ -79,7 +79,9 @@ class _Section(BaseModel):
 class PromptLearning(_Section):
     """`[prompt_learning]`"""
 
-    algorithm: Literal["mipro"] = Field("mipro", description="The search method; this version has MIPRO.")
+    algorithm: Literal["mipro", "gepa"] = Field(
+        "mipro", description="The search method: MIPRO, or GEPA (pip install 'mipro-walk[gepa]')."
+    )
     task_app_url: Url = Field("http://127.0.0.1:8002", description="Where the task app listens.")
     task_app_id: Name | None = Field(None, description="Name of the task app, for your records.")
     results_folder: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
@@ -197,6 +199,28 @@ class Mipro(_Section):
     max_retries: int = Field(6, ge=0, le=20, description="Further tries of a failed call.")
 
 
+class Gepa(_Section):
+    """`[prompt_learning.gepa]`: what GEPA alone is told; keys that both algorithms share may stand here, too."""
+
+    minibatch_size: int = Field(
+        3, ge=1, le=10_000, description="Train rows that a new instruction and its parent are compared on."
+    )
+    pareto_set_size: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Val rows that every accepted instruction answers; 0: a sixth of the budget.",
+    )
+    evaluation_seeds: Seeds | None = Field(
+        None,
+        description="Read as train and val rows where those pools are missing: the first pareto_set_size are val.",
+        json_schema_extra={"default": "none"},
+    )
+    validation_seeds: Seeds | None = Field(
+        None, description="Read as test_pool where that key is missing.", json_schema_extra={"default": "none"}
+    )
+
+
 class Termination(_Section):
     """`[prompt_learning.termination_config]`: what ends the search."""
 
@@ -220,6 +244,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "prompt_learning": PromptLearning,
     "prompt_learning.policy": Policy,
     "prompt_learning.mipro": Mipro,
+    "prompt_learning.gepa": Gepa,
     "prompt_learning.termination_config": Termination,
 }
 """The checked tables by their TOML name. ``env_config`` and ``initial_prompt`` are free tables (``tables.py``)."""

@@ -14,9 +14,10 @@ import tomli_w
 
 from mipro_walk.config.models import RunConfig
 from mipro_walk.config.parsing import parse_config
-from mipro_walk.config.profiles import get_profile
-from mipro_walk.config.published import ROOT
+from mipro_walk.config.profiles import describe_profile, get_profile, with_algorithm
+from mipro_walk.config.published import GEPA, MIPRO, ROOT, ROUTES
 from mipro_walk.config.sections import FREE_KEYS, SECTIONS, expand_seeds
+from mipro_walk.core.settings import AlgorithmName
 from mipro_walk.errors import ConfigError, PrerequisiteError
 
 WIDTH = 100
@@ -25,6 +26,7 @@ HEADLINES = {
     f"{ROOT}.policy": "The model that answers the task",
     f"{ROOT}.env_config": "Handed to the task app as it is",
     f"{ROOT}.mipro": "The search",
+    f"{ROOT}.gepa": "The search",
     f"{ROOT}.termination_config": "What ends the search",
 }
 
@@ -34,6 +36,7 @@ def write_config(
     profile: str,
     overrides: Mapping[str, Any] | None = None,
     *,
+    algorithm: AlgorithmName | None = None,
     force: bool = False,
 ) -> RunConfig:
     """Write a profile, with changes, as a commented TOML file of mode 0600, and return what it means.
@@ -45,15 +48,17 @@ def write_config(
         profile: a name in `PROFILES`.
         overrides: values by key (``budget``) or by dotted name (``policy.model``, ``env_config.num_intents``);
             ``None`` takes a key out.
+        algorithm: another one than the profile's.
         force: replace an existing file.
 
     Raises:
         ConfigError: the values are wrong, or the file exists and ``force`` is false.
         PrerequisiteError: the folder cannot be written to.
     """
-    document = apply_overrides(get_profile(profile).document, overrides or {})
+    chosen = get_profile(profile).document
+    document = apply_overrides(with_algorithm(chosen, algorithm) if algorithm else chosen, overrides or {})
     config = parse_config(document, origin=f"profile {profile}")
-    text = render_config(document, title=f"Profile {profile}. {get_profile(profile).description}")
+    text = render_config(document, title=f"Profile {profile}. {describe_profile(profile, algorithm)}")
     _write_private(Path(path), text.encode("utf-8"), force=force)
     return config
 
@@ -64,7 +69,7 @@ def apply_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any]) -
     for name, value in overrides.items():
         *tables, key = name.removeprefix(f"{ROOT}.").split(".")
         table = changed[ROOT]
-        for step in tables or _table_of(key):
+        for step in tables or _table_of(key, changed[ROOT].get("algorithm")):
             table = table.setdefault(step, {})
             if not isinstance(table, dict):
                 raise ConfigError(f"{name!r} does not name a key: {step!r} is not a table.", "See config show.")
@@ -75,8 +80,10 @@ def apply_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any]) -
     return changed
 
 
-def _table_of(key: str) -> list[str]:
+def _table_of(key: str, algorithm: object) -> list[str]:
     """Return the steps from ``[prompt_learning]`` to the table of a plain key; an unknown key is refused later."""
+    if algorithm == "gepa" and ROUTES[GEPA].get(key, ("",))[0] in (GEPA, MIPRO):
+        return ["gepa"]
     for table, section in SECTIONS.items():
         if key in section.model_fields:
             return table.split(".")[1:]
@@ -99,7 +106,7 @@ def _section(name: str, values: Mapping[str, Any]) -> str:
         for step in reversed(name.split(".")):
             nested = {step: nested}
         return headline + tomli_w.dumps(nested)
-    order = list(SECTIONS[name].model_fields) if name in SECTIONS else list(FREE_KEYS)
+    order = [*SECTIONS[name].model_fields, *SECTIONS[MIPRO].model_fields] if name in SECTIONS else list(FREE_KEYS)
     keys = sorted(values, key=lambda key: order.index(key) if key in order else len(order))
     lines = [_comment(_explanation(name, key)) + _value(key, values[key]) for key in keys]
     return f"{headline}[{name}]\n{''.join(lines)}"
@@ -110,7 +117,8 @@ def _holds_tables(value: object) -> bool:
 
 
 def _explanation(section: str, key: str) -> str:
-    info = SECTIONS[section].model_fields.get(key) if section in SECTIONS else None
+    home, name = ROUTES.get(section, {}).get(key, (section, key))
+    info = SECTIONS[home].model_fields.get(name) if home in SECTIONS else None
     if info is not None:
         return info.description or ""
     return FREE_KEYS.get(key, "") if section == f"{ROOT}.env_config" else ""

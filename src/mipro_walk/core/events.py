@@ -209,22 +209,28 @@ def test_completed(comparison: PairedComparison, test_seeds: list[int]) -> list[
                 "test_seeds": test_seeds,
             },
         ),
-        Event(
-            "mipro.verdict",
-            f"Verdict: {c.verdict} ({c.difference:+.3f}, 95 % interval {c.low:+.3f} to {c.high:+.3f}, n={c.n})",
-            {
-                "verdict": c.verdict,
-                "difference": c.difference,
-                "low": c.low,
-                "high": c.high,
-                "p_value": c.p_value,
-                "n": c.n,
-                "excluded": c.excluded,
-                "cautious_low": c.cautious_low,
-                "cautious_high": c.cautious_high,
-            },
-        ),
+        verdict(c),
     ]
+
+
+def verdict(comparison: PairedComparison) -> Event:
+    """Report what the final test says."""
+    c = comparison
+    return Event(
+        "mipro.verdict",
+        f"Verdict: {c.verdict} ({c.difference:+.3f}, 95 % interval {c.low:+.3f} to {c.high:+.3f}, n={c.n})",
+        {
+            "verdict": c.verdict,
+            "difference": c.difference,
+            "low": c.low,
+            "high": c.high,
+            "p_value": c.p_value,
+            "n": c.n,
+            "excluded": c.excluded,
+            "cautious_low": c.cautious_low,
+            "cautious_high": c.cautious_high,
+        },
+    )
 
 
 def ablation_progress(done: int, total: int) -> Event:

@@ -55,7 +55,7 @@ def optimize(
 
     finalists = race.finalists()
     winner_key = finalists[0].key if finalists else BASELINE
-    test = None if reason == evaluation.CANCELLED else run.final_test(race.space, winner_key)
+    test = None if reason == evaluation.CANCELLED else run.tested(race.space, winner_key)
     ablation = run.ablation(race.space, winner_key, test)
     return OptimizationResult(
         plan,

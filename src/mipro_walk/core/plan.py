@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mipro_walk.core.rungs import Rung, make_rungs
 from mipro_walk.core.settings import OptimizerSettings
@@ -12,6 +12,29 @@ from mipro_walk.errors import ConfigError
 from mipro_walk.types import Task
 
 BOOTSTRAP_SHARE = 0.10
+
+
+class SearchPlan(Protocol):
+    """What the plans of all algorithms say."""
+
+    @property
+    def budget(self) -> int:
+        """Most rollouts of the search, its preparation included."""
+        ...
+
+    @property
+    def test_rows(self) -> int:
+        """Test rows that the baseline and the winner answer each."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Most rollouts of the whole run."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as plain data."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from mipro_walk.core.bootstrap import Lessons, count_confusions, vary_demo_sets
 from mipro_walk.core.pooling import Key
 from mipro_walk.core.proposer import Proposer
 from mipro_walk.core.result import TrialRecord
-from mipro_walk.core.run import CHUNK, Run
+from mipro_walk.core.run import Run
 from mipro_walk.core.rungs import Rung, share_rows, survivors
 from mipro_walk.core.sampler import crossed, spread, suggest
 from mipro_walk.core.scoreboard import Entry, Scoreboard, common_scores
 from mipro_walk.core.search_space import BASELINE, SearchSpace
+from mipro_walk.core.session import CHUNK
 from mipro_walk.types import Rollout
 
 

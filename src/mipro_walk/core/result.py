@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.bootstrap import Evidence
-from mipro_walk.core.plan import Plan
+from mipro_walk.core.plan import Plan, SearchPlan
 from mipro_walk.core.scoreboard import Entry, Scoreboard
-from mipro_walk.core.search_space import BASELINE, SearchSpace
+from mipro_walk.core.search_space import BASELINE, DemoSet, SearchSpace
+from mipro_walk.core.settings import AlgorithmName
 from mipro_walk.core.splits import SplitReport
 from mipro_walk.core.statistics import PairedComparison
 from mipro_walk.types import Candidate, Outcome
@@ -75,12 +77,95 @@ class TestResult:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizationResult:
-    """Everything a run found. ``recommended`` is the baseline unless the winner is proven better.
+class SearchScore:
+    """What the search measured of a candidate on ``val``: a flattering number. ``mean`` is 0..1."""
 
-    ``finalists`` are in their final order, the winner first. ``data`` says which rows were used and which dropped.
-    ``ablation`` is ``None`` if the settings leave it out.
+    mean: float | None
+    n: int
+
+
+class RunResult(ABC):
+    """What a run of any algorithm found. ``recommended`` is the baseline unless the winner is proven better.
+
+    Attributes:
+        plan: how the budget was divided before the first call.
+        winner_key: what names the winner in the documents: of MIPRO instruction and demonstration set, of GEPA the
+            instruction. ``baseline_key`` likewise.
+        test: ``None`` if there was none.
+        ablation: ``None`` if it does not apply.
+        rollouts: of the search and its preparation, recorded or not.
+        refused: why how many proposed instructions were refused.
+        data: which rows were used and which dropped.
     """
+
+    algorithm: ClassVar[AlgorithmName]
+    baseline_key: ClassVar[tuple[int, ...]]
+    plan: SearchPlan
+    winner_key: tuple[int, ...]
+    test: TestResult | None
+    ablation: Ablation | None
+    stop_reason: str
+    rollouts: int
+    refused: Counter[str]
+    data: SplitReport
+
+    @property
+    @abstractmethod
+    def baseline(self) -> Candidate:
+        """The candidate the run started from."""
+
+    @property
+    @abstractmethod
+    def winner(self) -> Candidate:
+        """The candidate the search chose."""
+
+    @property
+    @abstractmethod
+    def winner_source(self) -> str:
+        """Who wrote the winner's instruction."""
+
+    @property
+    @abstractmethod
+    def winner_demos(self) -> DemoSet:
+        """The winner's demonstrations and how they were chosen."""
+
+    @property
+    @abstractmethod
+    def scored(self) -> Mapping[Candidate, SearchScore]:
+        """What was scored on ``val``, best first."""
+
+    @property
+    @abstractmethod
+    def unknown_on_val(self) -> int:
+        """Rollouts on ``val`` that measured nothing."""
+
+    @property
+    @abstractmethod
+    def num_trials(self) -> int:
+        """Candidates that were tried."""
+
+    @property
+    def recommendation(self) -> Literal["winner", "baseline"]:
+        """``"winner"`` if the test shows it better or there was no test, else ``"baseline"``."""
+        if self.test is None:
+            return "winner"
+        return "winner" if self.test.comparison.verdict == "better" else "baseline"
+
+    @property
+    def recommended(self) -> Candidate:
+        """The candidate to use."""
+        return self.winner if self.recommendation == "winner" else self.baseline
+
+
+@dataclass(frozen=True)
+class OptimizationResult(RunResult):
+    """What a run of MIPRO found.
+
+    ``finalists`` are in their final order, the winner first. ``ablation`` is ``None`` if the settings leave it out.
+    """
+
+    algorithm: ClassVar[AlgorithmName] = "mipro"
+    baseline_key: ClassVar[tuple[int, ...]] = BASELINE
 
     plan: Plan
     space: SearchSpace
@@ -107,13 +192,26 @@ class OptimizationResult:
         return self.space.candidate(self.winner_key)
 
     @property
-    def recommendation(self) -> str:
-        """``"winner"`` if the test shows it better or there was no test, else ``"baseline"``."""
-        if self.test is None:
-            return "winner"
-        return "winner" if self.test.comparison.verdict == "better" else "baseline"
+    def winner_source(self) -> str:
+        """Who wrote the winner's instruction."""
+        return self.space.instructions[self.winner_key[0]].source
 
     @property
-    def recommended(self) -> Candidate:
-        """The candidate to use."""
-        return self.winner if self.recommendation == "winner" else self.baseline
+    def winner_demos(self) -> DemoSet:
+        """The winner's demonstrations and how they were chosen."""
+        return self.space.demo_sets[self.winner_key[1]]
+
+    @property
+    def scored(self) -> Mapping[Candidate, SearchScore]:
+        """What was scored on ``val``, best pooled estimate first."""
+        return {entry.candidate: SearchScore(entry.mean, entry.n) for entry in self.board.ranking()}
+
+    @property
+    def unknown_on_val(self) -> int:
+        """Rollouts on ``val`` that measured nothing."""
+        return sum(not o.is_known for entry in self.board.entries.values() for o in entry.outcomes.values())
+
+    @property
+    def num_trials(self) -> int:
+        """Trials of the search."""
+        return len(self.trials)

@@ -1,50 +1,30 @@
-"""The steps around the search, and what was spent so far. ``optimizer.py`` calls them in order."""
+"""The steps of MIPRO around its search, and what was spent so far. ``optimizer.py`` calls them in order."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mipro_walk.core import events
 from mipro_walk.core.ablation import NO_TEST, NO_WINNER, Ablation, ablate, untested
 from mipro_walk.core.bootstrap import Evidence, bootstrap_rows, build_demo_sets
-from mipro_walk.core.evaluation import Emit, Evaluator, Stops
-from mipro_walk.core.leaks import LeakGuard
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.proposer import ProposalRequest, Proposer, screen
 from mipro_walk.core.result import TestResult
 from mipro_walk.core.search_space import BASELINE, Instruction, SearchSpace
+from mipro_walk.core.session import MAX_REASKS, Session
 from mipro_walk.core.settings import OptimizerSettings
-from mipro_walk.core.statistics import compare_paired
-from mipro_walk.types import Candidate, Event, Outcome, Rollout, Task
-
-CHUNK = 64
-"""Rollouts handed out at once: enough to keep many connections busy, few enough to stop soon."""
-Progress = Callable[[int, int], Event]
-"""Says how many rollouts are done, of how many."""
-MAX_REASKS = 2
-"""How often a round asks again for instructions that were refused."""
+from mipro_walk.types import Candidate, Rollout
 
 
 @dataclass
-class Run:
-    """The moving parts of one run: what was spent, and each step of the loop."""
+class Run(Session):
+    """The moving parts of one run of MIPRO, and each step of its loop."""
 
-    task: Task
-    evaluator: Evaluator
     settings: OptimizerSettings
     plan: Plan
-    stops: Stops
-    emit: Emit
-    spent: int = 0
     evidence: Evidence = field(default_factory=Evidence)
-    refused: Counter[str] = field(default_factory=Counter)
-    leaks: LeakGuard = field(init=False)
-    _outside_reason: str | None = None
-
-    def __post_init__(self) -> None:
-        self.leaks = LeakGuard(self.task)
 
     # ---- phase 1
 
@@ -115,19 +95,15 @@ class Run:
         self.emit(events.bootstrap_progress(index, self.settings.num_bootstrap_seeds, len(accepted), refused))
         return accepted
 
-    # ---- final test
+    # ---- after the search
 
-    def final_test(self, space: SearchSpace, winner_key: tuple[int, int]) -> TestResult | None:
-        """Score baseline and winner on the same test rows. Paid beside the budget, once."""
-        seeds = [row.seed for row in self.task.test[: self.plan.test_rows]]
-        if not seeds:
-            return None
-        self.emit(events.phase(3, "Final test on unseen rows"))
-        baseline, winner = self._test([space.candidate(BASELINE), space.candidate(winner_key)], seeds)
-        comparison = compare_paired([o.score for o in baseline], [o.score for o in winner])
-        for event in events.test_completed(comparison, seeds):
-            self.emit(event)
-        return TestResult(tuple(seeds), tuple(baseline), tuple(winner), comparison)
+    def tested(self, space: SearchSpace, winner_key: tuple[int, int]) -> TestResult | None:
+        """Score baseline and winner on the test rows and report it."""
+        test = self.final_test(space.candidate(BASELINE), space.candidate(winner_key))
+        if test is not None:
+            for event in events.test_completed(test.comparison, list(test.seeds)):
+                self.emit(event)
+        return test
 
     def ablation(self, space: SearchSpace, winner_key: tuple[int, int], test: TestResult | None) -> Ablation | None:
         """Take the winner apart on the first test rows. Paid beside the budget; where it is left out, that is said."""
@@ -142,7 +118,7 @@ class Run:
         if new and (reason := self.ask_outside()):
             return self._no_ablation(reason)
         self.emit(events.phase(4, "Ablation: instruction and demonstrations apart"))
-        asked = self._test(new, test.seeds[:rows], events.ablation_progress)
+        asked = self.ask_test_rows(new, test.seeds[:rows], events.ablation_progress)
         found = ablate(tested | dict(zip(new, asked, strict=True)), baseline, winner, new)
         self.emit(events.ablation_completed(found))
         return found
@@ -150,29 +126,3 @@ class Run:
     def _no_ablation(self, reason: str) -> Ablation:
         self.emit(events.ablation_skipped(reason))
         return Ablation(skipped=reason)
-
-    def _test(
-        self, candidates: Sequence[Candidate], seeds: Sequence[int], progress: Progress = events.test_progress
-    ) -> list[list[Outcome]]:
-        """Return the outcomes of each candidate, in the order of ``seeds``. The same candidate is asked once."""
-        distinct = list(dict.fromkeys(candidates))
-        rollouts = [Rollout(candidate, "test", seed) for candidate in distinct for seed in seeds]
-        outcomes: list[Outcome] = []
-        for start in range(0, len(rollouts), CHUNK):
-            outcomes += self.evaluator.evaluate(rollouts[start : start + CHUNK])
-            self.emit(progress(len(outcomes), len(rollouts)))
-        answered = {c: outcomes[i * len(seeds) : (i + 1) * len(seeds)] for i, c in enumerate(distinct)}
-        return [answered[candidate] for candidate in candidates]
-
-    # ---- shared by the phases
-
-    def buy(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
-        """Evaluate and count against the budget: recorded or not, so that a replay decides alike."""
-        self.spent += len(rollouts)
-        return self.evaluator.evaluate(rollouts) if rollouts else []
-
-    def ask_outside(self) -> str | None:
-        """Return the outside reason to stop, if any. Once there is one it stays."""
-        if self._outside_reason is None:
-            self._outside_reason = self.stops.check()
-        return self._outside_reason

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mipro_walk.core.leaks import LeakGuard
 from mipro_walk.core.overlap import near_duplicates, normal
-from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.core.settings import OptimizerSettings, SearchSettings
 from mipro_walk.errors import ConfigError
 from mipro_walk.types import Example, Split, Task, fingerprint
 
@@ -69,22 +69,31 @@ def clean(task: Task) -> tuple[Task, SplitReport]:
 
 
 def check_pools(task: Task, settings: OptimizerSettings) -> None:
-    """Refuse pools that cannot work.
+    """Refuse pools that MIPRO cannot work with.
 
     Raises:
         ConfigError: an empty split, more demonstrations than rows, or a pool of one label.
     """
-    if not task.val:
-        raise ConfigError("The val split has no rows to search on.", "Give online_pool at least one seed.")
-    if not task.train and (settings.optimize_demos or settings.num_bootstrap_seeds):
-        raise ConfigError("The train split has no rows.", "Give bootstrap_train_seeds at least one seed.")
-    if settings.test_size and not task.test:
-        raise ConfigError("The test split has no rows for the final test.", "Give test rows, or set test_size = 0.")
+    check_rows(task, settings, needs_train=settings.optimize_demos or settings.num_bootstrap_seeds > 0)
     if settings.optimize_demos and settings.num_demos > len(task.train):
         raise ConfigError(
             f"num_demos = {settings.num_demos} is larger than the train pool ({len(task.train)} rows).",
             f"Set num_demos to {len(task.train)} or less, or add rows to bootstrap_train_seeds.",
         )
+
+
+def check_rows(task: Task, settings: SearchSettings, *, needs_train: bool) -> None:
+    """Refuse pools that no algorithm can work with.
+
+    Raises:
+        ConfigError: an empty split, or a pool of one label.
+    """
+    if not task.val:
+        raise ConfigError("The val split has no rows to search on.", "Give online_pool at least one seed.")
+    if not task.train and needs_train:
+        raise ConfigError("The train split has no rows.", "Give bootstrap_train_seeds at least one seed.")
+    if settings.test_size and not task.test:
+        raise ConfigError("The test split has no rows for the final test.", "Give test rows, or set test_size = 0.")
     for name, rows in (("train", task.train), ("val", task.val)):
         if task.labels and len(task.labels) > 1 and len(rows) > 1 and len({row.label for row in rows}) == 1:
             raise ConfigError(

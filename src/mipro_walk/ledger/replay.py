@@ -86,6 +86,10 @@ class RecordedEvaluator:
             self._on_outcome(outcomes[index], False)
         return outcomes
 
+    def unrecorded(self, rollouts: Sequence[Rollout]) -> int:
+        """Return how many of these would have to be made."""
+        return sum(self.identity(rollout) not in self._recorded for rollout in rollouts)
+
     def identity(self, rollout: Rollout) -> str:
         """Return the SHA-256 of everything that determines the outcome."""
         return fingerprint([self._context_hash, rollout.candidate.prompt_hash, rollout.split, rollout.seed])

@@ -16,6 +16,8 @@ from mipro_walk.ledger.commits import Commits
 from mipro_walk.types import Event, Usage
 
 TERMINAL = ("succeeded", "failed", "cancelled")
+COMPARISON = "comparison"
+"""The algorithm of the job that holds the calls of a comparison: no optimization, so no list of jobs shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,11 @@ class Ledger:
             )
 
     def list_jobs(self) -> list[Job]:
-        """Return every job, newest first."""
+        """Return every job, newest first; what :data:`COMPARISON` says is left out."""
+        jobs = schema.jobs
+        query = select(jobs).where(jobs.c.algorithm != COMPARISON).order_by(jobs.c.number.desc())
         with self._engine.connect() as connection:
-            rows = connection.execute(select(schema.jobs).order_by(schema.jobs.c.number.desc())).all()
+            rows = connection.execute(query).all()
         return [_job(row) for row in rows]
 
     def update_job(self, job_id: str, **values: Any) -> None:

@@ -54,7 +54,7 @@ def render_report(documents: Documents) -> str:
             "Take them from the job again: mipro-walk report ID",
         ) from exc
     style, script = asset("style.css"), asset("templates/filter.js") if "rows" in parts else ""
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     contents = [(anchor, title) for anchor, title in TITLES.items() if anchor in parts]
     return page.render(parts, contents=contents, style=style, script=script, policy=policy(style, script))
 
@@ -75,6 +75,7 @@ def asset(name: str) -> str:
 
 def _parts(documents: Documents) -> dict[str, Any]:
     """Return what each section shows, by its anchor."""
+    from mipro_walk.report.sections.evolution import evolution
     from mipro_walk.report.sections.run import cost, details, prompts, run, use
     from mipro_walk.report.sections.search import search
     from mipro_walk.report.sections.verdict import verdict
@@ -91,7 +92,7 @@ def _parts(documents: Documents) -> dict[str, Any]:
         "use": use(best, metadata),
     }
     if history:
-        parts["search"] = search(history)
+        parts["search"] = evolution(history) if history.get("algorithm") == "gepa" else search(history)
     if explanations:
         parts |= {"why": why(explanations), "rows": changed_rows(explanations)}
     if metadata:
@@ -100,7 +101,8 @@ def _parts(documents: Documents) -> dict[str, Any]:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders the templates of every page: autoescaped, and a missing value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mipro_walk.core.result import OptimizationResult, TestResult
+from mipro_walk.core.gepa_search.records import GepaResult
+from mipro_walk.core.result import OptimizationResult, RunResult, TestResult
 from mipro_walk.core.scoreboard import common_scores
-from mipro_walk.core.search_space import BASELINE
+from mipro_walk.core.search_space import BASELINE, DemoSet, Instruction
 from mipro_walk.core.statistics import detectable_difference, rows_needed
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.results.explanations import explain
 from mipro_walk.results.names import BEST_PROMPT, EXPLANATIONS, SCORE_HISTORY, SELECTED_DEMOS
-from mipro_walk.types import Candidate, Task
+from mipro_walk.types import Candidate, Task, fingerprint
 
 SCHEMA_VERSION = 1
 
@@ -25,7 +26,7 @@ Document = dict[str, Any]
 
 def build_documents(
     task: Task,
-    result: OptimizationResult,
+    result: RunResult,
     model: Mapping[str, Any],
     requests: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Document]:
@@ -36,7 +37,7 @@ def build_documents(
     """
     return {
         BEST_PROMPT: _best_prompt(task, result, model, requests or {}),
-        SCORE_HISTORY: _score_history(result),
+        SCORE_HISTORY: _score_history(task, result),
         SELECTED_DEMOS: _selected_demos(result),
         EXPLANATIONS: {**_header("explanations"), "task": task.name, **explain(task, result)},
     }
@@ -48,12 +49,13 @@ def build_metadata(**fields: Any) -> Document:
 
 
 def _best_prompt(
-    task: Task, result: OptimizationResult, model: Mapping[str, Any], requests: Mapping[str, Mapping[str, Any]]
+    task: Task, result: RunResult, model: Mapping[str, Any], requests: Mapping[str, Mapping[str, Any]]
 ) -> Document:
     recommended = result.recommended
-    entry = result.board.entries.get(result.winner_key)
+    found = result.scored.get(result.winner)
     return {
         **_header("best_prompt"),
+        "algorithm": result.algorithm,
         "task": task.name,
         "recommendation": result.recommendation,
         "instruction": {"role": "system", "content": recommended.instruction},
@@ -62,45 +64,74 @@ def _best_prompt(
         "request": requests.get(recommended.prompt_hash),
         "model": dict(model),
         "score": _test_score(result.test),
-        "search_score": None if entry is None else {"split": "val", "mean": entry.mean, "n": entry.n},
+        "search_score": None if found is None else {"split": "val", "mean": found.mean, "n": found.n},
         "baseline": _prompt(result.baseline, requests),
         "winner": {
             **_prompt(result.winner, requests),
-            "instruction_source": result.space.instructions[result.winner_key[0]].source,
-            "demo_builder": result.space.demo_sets[result.winner_key[1]].builder,
+            "instruction_source": result.winner_source,
+            "demo_builder": result.winner_demos.builder,
         },
     }
 
 
-def _score_history(result: OptimizationResult) -> Document:
-    baseline = result.board.entries[BASELINE]
-    first = result.plan.minibatch
-    scores = [o.score for o in list(baseline.outcomes.values())[:first] if o.score is not None]
+def _score_history(task: Task, result: RunResult) -> Document:
+    """Return what both algorithms say in common, then what is their own."""
+    own = _gepa_history(result) if isinstance(result, GepaResult) else _mipro_history(result)
     return {
         **_header("score_history"),
+        "algorithm": result.algorithm,
         "split_hash": result.data.split_hash,
         "plan": result.plan.as_dict(),
-        "baseline": {"split": "val", "score": sum(scores) / len(scores) if scores else None, "n": len(scores)},
-        "iterations": [trial.as_dict() for trial in result.trials],
-        "finalists": _finalists(result),
+        **own,
         "test": _test_score(result.test),
+        "test_rows": _test_rows(task, result.test),
         "stop_reason": result.stop_reason,
         "rollouts": result.rollouts,
-        "instructions": [
-            {"index": index, "text": instruction.text, "source": instruction.source}
-            for index, instruction in enumerate(result.space.instructions)
-        ],
-        "demo_sets": [
-            {"index": index, "builder": demo_set.builder, "seeds": list(demo_set.seeds)}
-            for index, demo_set in enumerate(result.space.demo_sets)
-        ],
         "refused": dict(sorted(result.refused.items())),
     }
 
 
-def _selected_demos(result: OptimizationResult) -> Document:
-    index = result.winner_key[1] if result.recommendation == "winner" else BASELINE[1]
-    demo_set = result.space.demo_sets[index]
+def _mipro_history(result: RunResult) -> Document:
+    assert isinstance(result, OptimizationResult)
+    baseline = result.board.entries[BASELINE]
+    first = result.plan.minibatch
+    scores = [o.score for o in list(baseline.outcomes.values())[:first] if o.score is not None]
+    return {
+        "baseline": {"split": "val", "score": sum(scores) / len(scores) if scores else None, "n": len(scores)},
+        "iterations": [trial.as_dict() for trial in result.trials],
+        "finalists": _finalists(result),
+        "instructions": [_instruction(index, found) for index, found in enumerate(result.space.instructions)],
+        "demo_sets": [
+            {"index": index, "builder": demo_set.builder, "seeds": list(demo_set.seeds)}
+            for index, demo_set in enumerate(result.space.demo_sets)
+        ],
+    }
+
+
+def _gepa_history(result: GepaResult) -> Document:
+    baseline = result.tried[0].score
+    return {
+        "baseline": {"split": "val", "score": baseline.mean, "n": baseline.n},
+        "iterations": [step.as_dict() for step in result.steps],
+        "instructions": [
+            {
+                **_instruction(tried.index, tried.instruction),
+                "parent": tried.parent,
+                "val": {"score": tried.score.mean, "n": tried.score.n} if tried.is_member else None,
+            }
+            for tried in result.tried
+        ],
+        "pareto_front": list(result.pareto_front),
+    }
+
+
+def _instruction(index: int, instruction: Instruction) -> Document:
+    return {"index": index, "text": instruction.text, "source": instruction.source}
+
+
+def _selected_demos(result: RunResult) -> Document:
+    is_winner = result.recommendation == "winner"
+    demo_set = result.winner_demos if is_winner else DemoSet((), (), "empty")
     pairs = zip(demo_set.seeds, demo_set.demos, strict=True)
     return {
         **_header("selected_demos"),
@@ -148,6 +179,19 @@ def _test_score(test: TestResult | None) -> Document | None:
         "discordance": c.discordance,
         "detectable_difference": detectable_difference(c.n, c.discordance),
         "rows_needed": rows_needed(c.difference, c.discordance) if c.difference else None,
+    }
+
+
+def _test_rows(task: Task, test: TestResult | None) -> Document | None:
+    """Return each test row's scores, so that two runs on the same rows can be compared row by row."""
+    if test is None:
+        return None
+    rows = {row.seed: row for row in task.test}
+    return {
+        "rows_hash": fingerprint([[seed, rows[seed].query, rows[seed].label] for seed in test.seeds]),
+        "seeds": list(test.seeds),
+        "baseline": [outcome.score for outcome in test.baseline],
+        "winner": [outcome.score for outcome in test.winner],
     }
 
 

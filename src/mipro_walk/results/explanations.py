@@ -13,7 +13,7 @@ from typing import Any
 
 from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.importance import Importance, axis_importance
-from mipro_walk.core.result import OptimizationResult, TestResult
+from mipro_walk.core.result import OptimizationResult, RunResult, TestResult
 from mipro_walk.core.statistics import compare_paired
 from mipro_walk.types import Example, Outcome, Task
 
@@ -29,18 +29,20 @@ class Pair:
     winner: Outcome
 
 
-def explain(task: Task, result: OptimizationResult) -> Document:
+def explain(task: Task, result: RunResult) -> Document:
     """Return the explanations of a run as plain data.
 
-    ``ablation``, ``test``, ``labels`` and ``confusions`` are ``None`` where they do not apply: no test, or a task
-    whose answers are free text.
+    ``ablation``, ``importance``, ``test``, ``labels`` and ``confusions`` are ``None`` where they do not apply: no
+    test, a task whose answers are free text, or an algorithm that changes the instruction only.
     """
     test = result.test
     pairs = [] if test is None else _known_pairs(task, test)
     has_labels = bool(task.labels) and test is not None
     return {
         "ablation": _ablation(result.ablation),
-        "importance": _importance(axis_importance(result.board, result.space)),
+        "importance": _importance(axis_importance(result.board, result.space))
+        if isinstance(result, OptimizationResult)
+        else None,
         "test": None if test is None else {"split": "test", "n": len(pairs), "unknown": len(test.seeds) - len(pairs)},
         "labels": _labels(task, pairs) if has_labels else None,
         "fixed": [_row(pair) for pair in pairs if not _is_right(pair.baseline) and _is_right(pair.winner)],

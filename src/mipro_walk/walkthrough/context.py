@@ -12,6 +12,7 @@ from mipro_walk.walkthrough.state import State, save_state
 from mipro_walk.walkthrough.ui import Ui
 
 if TYPE_CHECKING:
+    from mipro_walk.core.settings import AlgorithmName
     from mipro_walk.walkthrough.services import Services
     from mipro_walk.walkthrough.submit_job import Follow, JobClient, TrainResult
 
@@ -32,6 +33,7 @@ class RunOptions:
     data: str | None = None
     num_intents: int | None = None
     profile: str | None = None
+    algorithm: AlgorithmName | None = None
     backend: str | None = None
     task_app_port: int = DEFAULT_PORT
     rng_seed: int | None = None

@@ -13,7 +13,10 @@ const CHART_MS = 2_500;
 const MAX_EVENTS = 10_000;
 const MAX_WAIT_MS = 15_000;
 const ENDED = ["succeeded", "completed", "failed", "cancelled", "canceled"];
-const STEPS = ["Bootstrap", "Search", "Final test", "Ablation"];
+const STEPS = {
+  mipro: ["Bootstrap", "Search", "Final test", "Ablation"],
+  gepa: ["Starting instruction on val", "Reflective evolution", "Final test"],
+};
 const ACTIONS = {
   pause: { title: "Pause the job?", text: "Calls in flight end first. Nothing that was paid for is lost.", yes: "Pause" },
   resume: { title: "Resume the job?", text: "Recorded calls answer at once and cost nothing.", yes: "Resume" },
@@ -208,7 +211,7 @@ class JobView {
   }
 
   #drawSteps() {
-    const names = [...STEPS];
+    const names = [...(STEPS[this.status?.algorithm] ?? STEPS.mipro)];
     for (const { number, name } of this.state.phases) names[number - 1] = name;
     const reached = Math.max(0, ...this.state.phases.map((phase) => phase.number));
     const isDone = ["succeeded", "completed"].includes(this.status?.status);
@@ -353,10 +356,11 @@ function drawFigures(status, progress) {
   const sum = (name) => usage.reduce((total, part) => total + (part[name] ?? 0), 0);
   const cost = totalCost(progress.usage);
   const cap = status.limits?.max_cost_usd;
-  const trial = progress.num_iterations ? `${count(progress.iteration)}/${count(progress.num_iterations)}` : "–";
+  const isGepa = status.algorithm === "gepa"; // how many steps a budget pays is not known beforehand
+  const trial = isGepa ? count(progress.iteration) : progress.num_iterations ? `${count(progress.iteration)}/${count(progress.num_iterations)}` : "–";
   const best = Number.isFinite(progress.best_score);
   stats([
-    ["Trial", trial, ""],
+    [isGepa ? "Step" : "Trial", trial, ""],
     ["Best on val", best ? score(progress.best_score) : "–", best ? `n=${count(progress.best_n)}` : ""],
     ["Spent", dollars(cost), Number.isFinite(cap) ? `cap ${dollars(cap)}` : "no cap"],
     ["Tokens", count(sum("prompt_tokens") + sum("completion_tokens")), `${count(sum("calls"))} calls`],

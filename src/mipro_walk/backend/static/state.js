@@ -9,13 +9,14 @@ export const HISTORY = [
   "mipro.job.started", "mipro.data.checked", "mipro.phase", "mipro.trial.complete", "mipro.instruction.proposed",
   "mipro.bootstrap.demos", "mipro.generation", "mipro.baseline.val", "mipro.topk.scored", "mipro.verdict",
   "mipro.notice", "mipro.job.paused", "mipro.job.failed", "prompt.learning.trial.results",
-  "gepa.transformation.proposed",
+  "gepa.transformation.proposed", "gepa.rows.left_out",
 ];
 
 const QUIET = new Set([
   "mipro.iteration.start", "mipro.iteration.complete", "mipro.new_incumbent", "mipro.budget.update",
   "prompt.learning.best.prompt", "prompt.learning.top.prompt.content", "prompt.learning.final.results",
-  "prompt.learning.mipro.complete",
+  "prompt.learning.mipro.complete", "prompt.learning.gepa.complete", "prompt.learning.progress",
+  "prompt.learning.validation.summary", "prompt.learning.completed",
 ]);
 
 export class JobState {

@@ -23,7 +23,7 @@ def progression(history: Document) -> str | None:
     if not any(t.get("minibatch_score") is not None or has_estimate(t) for t in trials):
         return None
     count = len(trials)
-    x = {"scale": {"domain": [0.5, count + 0.5], "nice": False}, "axis": _trial_axis(count)}
+    x = {"scale": {"domain": [0.5, count + 0.5], "nice": False}, "axis": _trial_axis(count, history)}
     y = {"scale": {"domain": _score_domain(history), "nice": False, "clamp": True}, "axis": _score_axis()}
     layers = [
         *_rung_bands(trials),
@@ -41,11 +41,16 @@ def progression(history: Document) -> str | None:
     return draw({"width": WIDTH, "height": HEIGHT, "layer": layers}, _progression_summary(history, trials))
 
 
-def _trial_axis(count: int) -> Spec:
+def _trial_axis(count: int, history: Document) -> Spec:
     step = max(1, math.ceil(count / 14))
     nice = next(n for base in (1, 10, 100, 1000, 10**6) for n in (base, 2 * base, 5 * base) if n >= step)
     ticks = [1, *range(nice, count + 1, nice)] if nice > 1 else list(range(1, count + 1))
-    return {"title": "trial", "values": ticks, "format": "d", "grid": False}
+    return {
+        "title": "member of the population" if history.get("algorithm") == "gepa" else "trial",
+        "values": ticks,
+        "format": "d",
+        "grid": False,
+    }
 
 
 def _score_axis() -> Spec:
@@ -215,7 +220,8 @@ def _finalist_rings(history: Document, trials: Sequence[Document], count: int) -
 def _progression_summary(history: Document, trials: Sequence[Document]) -> str:
     best = max((t["estimate"] for t in trials if has_estimate(t)), default=None)
     start = (history.get("baseline") or {}).get("score")
-    parts = [f"Scores of {len(trials)} trials on val rows"]
+    who = "members of the population" if history.get("algorithm") == "gepa" else "trials"
+    parts = [f"Scores of {len(trials)} {who} on val rows"]
     if start is not None:
         parts.append(f"baseline {start:.2f}")
     if best is not None:
@@ -224,4 +230,6 @@ def _progression_summary(history: Document, trials: Sequence[Document]) -> str:
 
 
 def _name(place: int, trial: Document) -> str:
+    if "demo_set" not in trial:
+        return f"Instruction {trial['instruction']}"
     return f"Trial {place} (I{trial['instruction']}, D{trial['demo_set']})"

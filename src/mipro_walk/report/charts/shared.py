@@ -27,8 +27,8 @@ def interval(trial: Document) -> tuple[float, float]:
 
 
 def key_of(record: Document) -> tuple[int, int]:
-    """Return the indices of instruction and demo set."""
-    return int(record["instruction"]), int(record["demo_set"])
+    """Return the indices of instruction and demo set; GEPA's trials have no demonstrations, like set 0."""
+    return int(record["instruction"]), int(record.get("demo_set") or 0)
 
 
 def number(field: str) -> Spec:

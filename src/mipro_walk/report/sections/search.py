@@ -8,11 +8,10 @@ from typing import Any
 from mipro_walk.report.charts.heat_map import Cell, cells, heat_limits, heat_map
 from mipro_walk.report.charts.progression import progression
 from mipro_walk.report.charts.shared import has_estimate, interval
+from mipro_walk.report.sections.tables import columns, instruction_columns, instructions, refused
 from mipro_walk.report.text import score, shortened
 
 Document = Mapping[str, Any]
-MAX_INSTRUCTION, MANY_INSTRUCTIONS, MAX_OF_MANY = 2_000, 40, 400
-NUMBER = "number"
 LEGEND = (
     ("open", "--chart-startup", "own score of a start-up trial"),
     ("open", "--chart-trial", "own score of a later trial"),
@@ -26,10 +25,14 @@ CAPTION = (
     "and is what candidates are chosen by. Scores of the search flatter: only the final test is unseen. "
     "Point at a mark to read it, or open the table."
 )
+TRIALS_CAPTION = (
+    "Own score: the mean over the n rows that the trial added. Pooled: the estimate of the candidate from everything "
+    "known then, with its 95 % interval."
+)
 
 
 def search(history: Document) -> dict[str, Any]:
-    """Return what is shown of a ``score_history.json``."""
+    """Return what is shown of MIPRO's ``score_history.json``."""
     known = cells(history)
     low, high = heat_limits(known) if known else (0.0, 0.0)
     return {
@@ -37,7 +40,7 @@ def search(history: Document) -> dict[str, Any]:
         "chart": progression(history),
         "caption": CAPTION,
         "legend": LEGEND,
-        "columns": _columns(
+        "columns": columns(
             "trial",
             "rung",
             "instruction",
@@ -50,8 +53,10 @@ def search(history: Document) -> dict[str, Any]:
             "leader",
             words=("how",),
         ),
+        "trials_name": "trials",
+        "trials_caption": TRIALS_CAPTION,
         "trials": [_trial(trial) for trial in history.get("iterations") or []],
-        "finalist_columns": _columns("instruction", "demo set", "score", "n", "pooled"),
+        "finalist_columns": columns("instruction", "demo set", "score", "n", "pooled"),
         "finalists": [
             [f["instruction"], f["demo_set"], score(f.get("score")), f.get("n"), score(f.get("estimate"))]
             for f in history.get("finalists") or []
@@ -61,14 +66,15 @@ def search(history: Document) -> dict[str, Any]:
         "tried. Rows and columns are in the order of their means, best on top and left; the frame marks the winner.",
         "map_low": f"{low:.2f}",
         "map_high": f"{high:.2f}",
-        "cell_columns": _columns("instruction", "demo set", "estimate", "rows", "trials"),
+        "cell_columns": columns("instruction", "demo set", "estimate", "rows", "trials"),
         "cells": [
             [c.instruction, c.demo_set, f"{c.estimate:.2f}", c.n, c.trials]
             for c in sorted(known, key=lambda c: (-c.estimate, c.instruction, c.demo_set))
         ],
-        "instructions": _instructions(history),
+        "instruction_columns": instruction_columns(),
+        "instructions": instructions(history),
         "demo_sets": [[s["index"], s["builder"], _rows(s)] for s in history.get("demo_sets") or []],
-        "refused": sorted((history.get("refused") or {}).items(), key=lambda item: (-item[1], item[0])),
+        "refused": refused(history),
     }
 
 
@@ -104,16 +110,6 @@ def _trial(trial: Document) -> list[Any]:
     ]
 
 
-def _instructions(history: Document) -> list[list[Any]]:
-    found = history.get("instructions") or []
-    limit = MAX_OF_MANY if len(found) > MANY_INSTRUCTIONS else MAX_INSTRUCTION
-    return [[i["index"], i["source"], shortened(i["text"], limit)] for i in found]
-
-
 def _rows(demo_set: Document) -> str:
     seeds = demo_set.get("seeds") or []
     return f"{len(seeds)}: {shortened(', '.join(map(str, seeds)), 200)}" if seeds else "none"
-
-
-def _columns(*numbers: str, words: tuple[str, ...] = ()) -> list[dict[str, str]]:
-    return [*({"name": name, "kind": NUMBER} for name in numbers), *({"name": name, "kind": ""} for name in words)]

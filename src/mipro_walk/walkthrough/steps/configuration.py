@@ -9,9 +9,23 @@ from typing import Any
 
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
-from mipro_walk.config import PROFILES, Pool, RunConfig, apply_overrides, get_profile, load_config, write_config
-from mipro_walk.core.plan import Plan, make_plan
+from mipro_walk.config import (
+    PROFILES,
+    Pool,
+    RunConfig,
+    apply_overrides,
+    describe_profile,
+    get_profile,
+    load_config,
+    with_algorithm,
+    write_config,
+)
+from mipro_walk.core.algorithms import plan_for
+from mipro_walk.core.gepa_search.plan import GepaPlan
+from mipro_walk.core.plan import Plan, SearchPlan
+from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.core.splits import clean
+from mipro_walk.errors import ConfigError
 from mipro_walk.forecast import Forecast, PhaseForecast, Range, cost_in_words, forecast, time_in_words
 from mipro_walk.types import Split, Task
 from mipro_walk.walkthrough.context import Context, StepResult
@@ -35,13 +49,17 @@ class Configuration:
         """Return what is said before the question."""
         name = chosen_profile(ctx)
         if self._is_kept(ctx):
+            _refuse_other_algorithm(ctx)
             text = f"There is a configuration already: {ctx.workdir.config}. It is checked, kept and shown."
         else:
             text = (
                 "Writes mipro_config.toml: the model, the rows, the size of the search and its limits, each key "
-                f"explained. Profile {name}: {get_profile(name).description}"
+                f"explained. Profile {name}: {describe_profile(name, ctx.options.algorithm)}"
             )
-        return Introduction(text, f"mipro-walk config create {ctx.workdir.config} --profile {name}", "a second")
+        command = f"mipro-walk config create {ctx.workdir.config} --profile {name}"
+        if ctx.options.algorithm:
+            command += f" --algorithm {ctx.options.algorithm}"
+        return Introduction(text, command, "a second")
 
     def may_skip(self, ctx: Context) -> bool:
         """Whether there is a configuration."""
@@ -76,7 +94,7 @@ class Configuration:
         task, report = clean(task)
         for warning in report.warnings:
             ctx.ui.warn(warning)
-        plan = make_plan(config.settings, task)
+        plan = plan_for(config.settings, task)
         expected = forecast(config, task, plan)
         show_plan(ctx, config, plan, expected)
         ctx.facts["forecast"] = expected
@@ -89,6 +107,7 @@ class Configuration:
 
     @staticmethod
     def _keep(ctx: Context, url: str) -> RunConfig:
+        _refuse_other_algorithm(ctx)
         config = load_config(ctx.workdir.config)
         ctx.ui.done(f"Configuration kept: {ctx.workdir.config} is valid")
         if config.task_app_url != url and is_loopback(config.task_app_url):
@@ -100,21 +119,15 @@ class Configuration:
         name = chosen_profile(ctx)
         require_provider_key(name, ctx.environ)
         overrides = _overrides(ctx, name, client, url)
-        write_config(ctx.workdir.config, name, overrides, force=True)
+        write_config(ctx.workdir.config, name, overrides, algorithm=ctx.options.algorithm, force=True)
         ctx.facts.pop("overwrite_config", None)
         ctx.ui.done(f"Configuration written: {ctx.workdir.config}")
         return load_config(ctx.workdir.config)  # with the environment's changes, as step 5 will see it
 
 
-def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Forecast) -> None:
+def show_plan(ctx: Context, config: RunConfig, plan: SearchPlan, expected: Forecast) -> None:
     """Show calls, tokens, money and time by phase."""
-    sizes = " > ".join(str(rung.members) for rung in plan.rungs)
-    detail = {
-        "Bootstrap": f"{config.settings.num_bootstrap_seeds} rounds of {plan.bootstrap_rows} train rows",
-        "Search": f"{config.settings.num_iterations} iterations, {sizes} candidates on val rows",
-        "Final test": f"baseline and winner, {plan.test_rows} unseen rows each",
-        "Ablation": f"their parts alone, {plan.ablation_rows} of these rows each",
-    }
+    detail = _gepa_details(plan) if isinstance(plan, GepaPlan) else _mipro_details(config, plan)
     ctx.ui.say("")
     ctx.ui.say("What a run of this will take, at most:")
     rows = [_phase_row(phase, detail[phase.name]) for phase in expected.phases if phase.calls or phase.proposals]
@@ -127,6 +140,27 @@ def show_plan(ctx: Context, config: RunConfig, plan: Plan, expected: Forecast) -
     ctx.ui.fields([("model", model), ("time", total[4]), ("cost", cost_in_words(expected.cost_usd))])
 
 
+def _mipro_details(config: RunConfig, plan: SearchPlan) -> dict[str, str]:
+    settings = config.settings
+    assert isinstance(plan, Plan)
+    assert isinstance(settings, OptimizerSettings)
+    sizes = " > ".join(str(rung.members) for rung in plan.rungs)
+    return {
+        "Bootstrap": f"{settings.num_bootstrap_seeds} rounds of {plan.bootstrap_rows} train rows",
+        "Search": f"{settings.num_iterations} iterations, {sizes} candidates on val rows",
+        "Final test": f"baseline and winner, {plan.test_rows} unseen rows each",
+        "Ablation": f"their parts alone, {plan.ablation_rows} of these rows each",
+    }
+
+
+def _gepa_details(plan: GepaPlan) -> dict[str, str]:
+    return {
+        "Baseline": f"the starting instruction on {plan.pareto_rows} val rows",
+        "Evolution": f"about {plan.steps} steps: 2 x {plan.minibatch} train rows, {plan.pareto_rows} val if accepted",
+        "Final test": f"baseline and winner, {plan.test_rows} unseen rows each",
+    }
+
+
 def _phase_row(phase: PhaseForecast, detail: str) -> tuple[str, str, str, str, str]:
     tokens = f"{phase.prompt_tokens + phase.completion_tokens:,}"
     return phase.name, str(phase.calls), tokens, _dollars(phase.cost_usd), detail
@@ -134,6 +168,15 @@ def _phase_row(phase: PhaseForecast, detail: str) -> tuple[str, str, str, str, s
 
 def _dollars(cost: Range | None) -> str:
     return "unknown" if cost is None else f"${cost[1]:.3f}" if cost[2] else "$0"
+
+
+def _refuse_other_algorithm(ctx: Context) -> None:
+    """Keep a file that is there from being taken for what was asked for."""
+    if ctx.options.algorithm and load_config(ctx.workdir.config).settings.algorithm != ctx.options.algorithm:
+        raise ConfigError(
+            f"{ctx.workdir.config} is there already, and not for {ctx.options.algorithm.upper()}.",
+            "Pass --overwrite-config to replace it, or --workdir DIR for another work folder.",
+        )
 
 
 def shorten(toml: str) -> str:
@@ -181,10 +224,12 @@ def _overrides(ctx: Context, profile: str, client: TaskAppClient, url: str) -> d
         overrides["rng_seed"] = options.rng_seed
     if options.max_cost_usd is not None:
         overrides["max_cost_usd"] = options.max_cost_usd
-    document = apply_overrides(get_profile(profile).document, overrides)["prompt_learning"]
+    chosen = get_profile(profile).document
+    chosen = with_algorithm(chosen, options.algorithm) if options.algorithm else chosen
+    document = apply_overrides(chosen, overrides)["prompt_learning"]
     info = client.info(document.get("env_config", {}))
     for split, key in POOL_KEYS:
-        wanted = document["mipro"][key]
+        wanted = document[document["algorithm"]][key]
         if split in info.split_rows and len(wanted) > info.split_rows[split]:
             overrides[key] = list(range(info.split_rows[split]))
     if "test_pool" in overrides:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from mipro_walk.clients.backend import BackendClient
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.config import RunConfig, load_config
+from mipro_walk.core.settings import AlgorithmName
 from mipro_walk.errors import ConfigError, MiproWalkError
 from mipro_walk.forecast import Forecast, cost_in_words, time_in_words
 from mipro_walk.walkthrough.context import Context, StepResult
@@ -29,6 +30,13 @@ from mipro_walk.walkthrough.submit_job import (
 )
 from mipro_walk.walkthrough.ui import Choice, Question
 
+SEARCHES: Mapping[AlgorithmName, str] = {
+    "mipro": "First the bootstrap: candidate instructions and sets of demonstrations. Then the search over their "
+    "combinations (TPE).",
+    "gepa": "First the starting instruction is scored. Then it evolves (GEPA): what it gets wrong on a few rows leads "
+    "to a new instruction, and one that does better on them joins the population.",
+}
+
 
 class Submit(PlainStep):
     """Runs the optimization."""
@@ -41,9 +49,8 @@ class Submit(PlainStep):
         expected = ctx.facts.get("forecast")
         takes = time_in_words(expected.seconds) if isinstance(expected, Forecast) else "some minutes"
         text = (
-            "Submits the job to the backend and shows it live. First the bootstrap: candidate instructions and sets "
-            "of demonstrations. Then the search over their combinations (TPE). At the end baseline and winner answer "
-            "test rows that the search has never seen. Ctrl-C pauses; nothing that was paid is paid again."
+            f"Submits the job to the backend and shows it live. {SEARCHES[_algorithm(ctx)]} At the end baseline and "
+            "winner answer test rows that the search has never seen. Ctrl-C pauses; nothing paid is paid again."
         )
         if isinstance(expected, Forecast) and (expected.cost_usd is None or expected.cost_usd[2] > 0):
             text += f" Going on spends money: {cost_in_words(expected.cost_usd)}."
@@ -55,6 +62,13 @@ class Submit(PlainStep):
         ctx.result = _resume(ctx, unfinished) if unfinished else _submit(ctx)
         ctx.ui.done(f"Job {ctx.result.job_id} ended: {ctx.result.status['status']}")
         return StepResult({"job_id": ctx.result.job_id, "status": ctx.result.status["status"]})
+
+
+def _algorithm(ctx: Context) -> AlgorithmName:
+    """Return whose job it will be; a configuration that cannot be read says so when the step runs."""
+    with contextlib.suppress(ConfigError):
+        return load_config(ctx.workdir.config).settings.algorithm
+    return "mipro"
 
 
 def _submit(ctx: Context) -> TrainResult:
