@@ -69,3 +69,15 @@ def test_a_sparkline_rises_with_the_values_and_keeps_unknown_ones_blank() -> Non
     assert sparkline([0.0, None, 1.0], is_ascii=False) == "▁ █"
     assert sparkline([0.0, 0.5, 1.0] * 30, is_ascii=True, width=6).isascii()
     assert len(sparkline([0.5] * 90, is_ascii=False, width=6)) == 6
+
+
+def test_of_gepa_only_scores_on_val_are_drawn() -> None:
+    def step(number: int, val: float | None) -> dict[str, Any]:
+        own = {"minibatch_score": 1.0, "num_seeds": 3, "val_score": val, "val_n": 16 if val is not None else 0}
+        return {"iteration": number, **own, "best_score": 0.5, "best_n": 16}
+
+    steps = [step(0, None), step(1, 0.5), step(2, None), step(3, 0.4)]
+    history = {"algorithm": "gepa", "iterations": steps, "baseline": {"score": 0.3, "n": 16}}
+    lines = chart(history)
+    assert sum(line.count("●") for line in lines[:HEIGHT]) == 2
+    assert "accepted instruction on val rows (n=16)" in "\n".join(lines[HEIGHT:])

@@ -145,3 +145,36 @@ def test_no_part_of_the_results_is_cut_or_squeezed(width: int, encoding: str) ->
     if encoding == "ascii":
         assert text.isascii()
         assert "\\u" not in text
+
+
+STEP = {
+    "iteration": 6,
+    "parent": 2,
+    "instruction": 5,
+    "parent_score": 0.33,
+    "minibatch_score": 0.67,
+    "val_score": 0.5,
+    "val_n": 16,
+    "best_score": 0.56,
+    "best_n": 16,
+    "status": "accepted",
+}
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_the_panel_of_a_job_of_gepa_speaks_of_steps(width: int) -> None:
+    console, raw = terminal(width, "utf-8")
+    display = RichDisplay(console, JOB_ID)
+    display.event(event(1, "gepa.step.complete", "  Step 7: accepted", **STEP), 0.0)
+    found = status()
+    display.status({**found, "progress": {**found["progress"], "phase": "evolution", "phases": 3, "iteration": 7}})
+    raw.truncate(0)
+    raw.seek(0)
+    console.print(display._panel())
+    text = "\n".join(lines_of(screen_of(raw, width)))
+    assert "Phase 2 of 3: evolution, step 7" in text
+    assert "0.50 (n=16)" in text
+    assert "demo set" not in text
+    if width == 80:
+        assert "2 > 5" in text
+        assert "0.33 > 0.67" in text

@@ -206,3 +206,31 @@ def wait_until_gone(pids: list[int], seconds: float = 8.0) -> None:
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
         assert time.monotonic() < deadline, "a server still runs"
         time.sleep(0.05)
+
+
+def test_the_same_six_steps_run_gepa_and_speak_of_it(walk: Walk) -> None:
+    done = walk.run("run", "--json", "--yes", "--algorithm", "gepa")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["scores"]["test"]["n"] == 12
+    history = json.loads((walk.workdir / "results" / "score_history.json").read_text())
+    assert history["algorithm"] == "gepa"
+    for part in ('algorithm = "gepa"', "steps: 2 x 3 train rows", "Then it evolves (GEPA)", "Phase 2: Reflective"):
+        assert part in " ".join(done.stderr.split())
+    for word in ("TPE", "ootstrap complete", "demo set", "Rung"):
+        assert word not in done.stderr
+
+
+def test_a_configuration_for_the_other_algorithm_is_neither_used_nor_replaced_unasked(walk: Walk) -> None:
+    assert walk.run("run", "--dry-run").returncode == 0
+    before = (walk.workdir / "mipro_config.toml").read_bytes()
+    done = walk.run("run", "--dry-run", "--algorithm", "gepa")
+    assert done.returncode == 2
+    assert "not for GEPA" in " ".join(done.stderr.split())
+    assert (walk.workdir / "mipro_config.toml").read_bytes() == before
+    assert walk.run("run", "--dry-run", "--algorithm", "gepa", "--overwrite-config").returncode == 0
+
+
+def test_a_misspelt_algorithm_is_refused(walk: Walk) -> None:
+    done = walk.run("run", "--algorithm", "gpea")
+    assert done.returncode == 2
+    assert "Choose one of mipro, gepa" in done.stderr

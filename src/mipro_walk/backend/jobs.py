@@ -57,7 +57,8 @@ class JobRunner:
 
     def submit(self, job: Job) -> None:
         """Queue a new job."""
-        self._say(job.job_id, "mipro.job.queued", f"Job {job.job_id} queued")
+        # The published client names its report after the first event that holds an algorithm's name.
+        self._say(job.job_id, f"{job.algorithm}.job.queued", f"Job {job.job_id} queued")
         self._queue.put(job.job_id)
 
     def cancel(self, job: Job) -> None:
