@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from mipro_walk.cli.live_displays import HEARTBEAT_SECONDS, bar, duration, is_ascii_only
+from mipro_walk.cli.heartbeat import HEARTBEAT_SECONDS
+from mipro_walk.cli.live_displays import bar, duration, is_ascii_only
 from mipro_walk.cli.visible import foreign, visible
 
 if TYPE_CHECKING:
