@@ -23,11 +23,12 @@ from mipro_walk.errors import ConfigError
 from mipro_walk.execution import World
 from mipro_walk.ledger import Job, Ledger
 from mipro_walk.types import Example, Outcome, Rollout, Split, Task, fingerprint
-from task_apps.banking77.data import DataError, PoolError, TaskData, TaskSlice
+from task_apps.banking77.data import DataError, TaskData, TaskSlice
 from task_apps.banking77.documents import TASK
 from task_apps.banking77.prompts import BASELINE_INSTRUCTION, answer_form, own_messages
-from task_apps.banking77.scoring import ModelReply, ToolCall, score_reply
+from task_apps.banking77.scoring import score_reply
 from task_apps.banking77.sources import DataSource, load_task_data
+from task_apps.serving.contract import ModelReply, PoolError, ToolCall
 
 NAMED_SOURCES = {"sample": DataSource("sample"), "hub": DataSource("hub")}
 
