@@ -29,6 +29,8 @@ PROPOSAL_CHARS = 5_000
 """A request for instructions beside the task's own labels and rows: the order, examples of both kinds, the summary."""
 PROPOSAL_ANSWER_TOKENS = 120
 LONG_PROPOSAL_ANSWER_TOKENS = 500
+JUDGE_PROMPT_TOKENS, JUDGE_ANSWER_TOKENS = 600, 16
+"""A request to the judge beside the answer it rates: order, rubric, question, reference."""
 LOCAL_SECONDS = (0.25, 1.2)
 HOSTED_SECONDS = (0.5, 1.5)
 """Seconds of one rollout, low and high."""
@@ -115,6 +117,7 @@ class _Case:
     proposal: tuple[int, int]
     search_calls: int
     asks: int
+    is_judged: bool
 
 
 def forecast(config: RunConfig, task: Task, plan: Plan) -> Forecast:
@@ -128,12 +131,12 @@ def forecast(config: RunConfig, task: Task, plan: Plan) -> Forecast:
     shapes: tuple[tuple[str, Callable[[_Case], tuple[int, int]], int], ...] = (
         ("Bootstrap", lambda c: (plan.bootstrap, 0), rounds + (1 if rounds else 0)),
         ("Search", lambda c: (plan.baseline, c.search_calls), later),
-        ("Final test", lambda c: (plan.test_rows, plan.test_rows), 0),
+        ("Final test", lambda c: (plan.final_rows, plan.final_rows), 0),
         ("Ablation", lambda c: (plan.ablation_rows, plan.ablation_rows), 0),
     )
     phases = tuple(_phase(config, name, [(c, *calls(c)) for c in cases], asked) for name, calls, asked in shapes)
     high = cases[2]
-    call_usd = _policy_price(config, high.candidate, high.answer)
+    call_usd = _rollout_price(config, high, high.candidate)
     proposal_usd = _meta_price(config, *high.proposal)
     round_usd = None if proposal_usd is None else (1 + per_round) * high.asks * proposal_usd
     return Forecast(phases, call_usd, round_usd)
@@ -169,7 +172,8 @@ def _cases(config: RunConfig, task: Task, plan: Plan) -> tuple[_Case, _Case, _Ca
     top += LONG_PROPOSAL_ANSWER_TOKENS if settings.optimize_instructions else 0
     proposal = round((PROPOSAL_CHARS + sum(len(label) + 4 for label in task.labels)) / CHARS_PER_TOKEN)
     planned = plan.search + plan.finalists
-    low = _Case(bare, bare, ANSWER_TOKENS, (proposal, PROPOSAL_ANSWER_TOKENS), plan.rungs[0].spent_after, 1)
+    is_judged = task.kind == "judged"
+    low = _Case(bare, bare, ANSWER_TOKENS, (proposal, PROPOSAL_ANSWER_TOKENS), plan.rungs[0].spent_after, 1, is_judged)
     expected = replace(low, candidate=round(_mean(lengths)), search_calls=planned)
     high = _Case(
         top,
@@ -178,6 +182,7 @@ def _cases(config: RunConfig, task: Task, plan: Plan) -> tuple[_Case, _Case, _Ca
         (2 * proposal, LONG_PROPOSAL_ANSWER_TOKENS),
         planned,
         1 + MAX_REASKS,
+        is_judged,
     )
     return low, expected, high
 
@@ -186,8 +191,8 @@ def _phase(config: RunConfig, name: str, cases: Sequence[tuple[_Case, int, int]]
     costs: list[float | None] = []
     for case, with_baseline, with_candidate in cases:
         parts = [
-            _times(with_baseline, _policy_price(config, case.baseline, case.answer)),
-            _times(with_candidate, _policy_price(config, case.candidate, case.answer)),
+            _times(with_baseline, _rollout_price(config, case, case.baseline)),
+            _times(with_candidate, _rollout_price(config, case, case.candidate)),
             _times(proposals * case.asks, _meta_price(config, *case.proposal)),
         ]
         known = [part for part in parts if part is not None]
@@ -219,6 +224,13 @@ def _proposals_per_round(config: RunConfig) -> int:
         return 0
     wanted = config.settings.num_instructions_per_module
     return max(1, wanted // 4) if config.proposer == "both" else wanted
+
+
+def _rollout_price(config: RunConfig, case: _Case, prompt_tokens: int) -> float | None:
+    """Dollars of one rollout: the policy model's call, and the judge's where there is one."""
+    asked = _policy_price(config, prompt_tokens, case.answer)
+    judged = _meta_price(config, JUDGE_PROMPT_TOKENS + case.answer, JUDGE_ANSWER_TOKENS) if case.is_judged else 0.0
+    return None if asked is None or judged is None else asked + judged
 
 
 def _policy_price(config: RunConfig, prompt_tokens: int, answer_tokens: int) -> float | None:

@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from .contract import Ask, Json, ModelReply, OutputMode, PoolError, Service, TemplateError, View
+from .contract import Ask, Json, ModelReply, OutputMode, PoolError, ScoringError, Service, TemplateError, View
 from .documents import DEFAULT_SPLIT, MAX_SEEDS, rollout_document
 from .guards import LOCAL_NAMES, HostGuard, is_authorised
 from .policy import (
@@ -161,6 +161,8 @@ async def _rollout(request: Request) -> Response:
         rollout = await view.rollout(body, split, mode, ask, _judge(policy, body))
     except TemplateError as error:
         raise _Refused(422, "invalid_prompt", str(error)) from None
+    except ScoringError as error:
+        raise _Refused(500, "scoring_failed", str(error)) from None
     trace_id = config.trace_correlation_id or body.trace_correlation_id or _trace_id(config.inference_url or "")
     return AsciiJSONResponse(rollout_document(body, rollout, split, mode, service.environment, trace_id))
 

@@ -21,6 +21,10 @@ class TemplateError(ValueError):
     """A prompt in the request cannot be used."""
 
 
+class ScoringError(Exception):
+    """An answer could not be scored: a mistake in the task. Never a score."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One tool call of the model, arguments as the raw text it sent."""
@@ -83,6 +87,7 @@ class View(Protocol):
         Raises:
             TemplateError: the prompt in the request cannot be used.
             UpstreamFailure: a model could not be asked, or gave nothing that can be scored.
+            ScoringError: the task's own scoring failed.
         """
         ...
 

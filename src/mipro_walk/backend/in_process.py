@@ -1,7 +1,8 @@
 """``mipro-walk optimize``: a job in this process, without a task app or a backend.
 
-The same execution, ledger and gateways as in the backend; only the world differs: Banking77's rows, its question and
-its scoring are called directly, and the candidate is put into the question by the same function as in the interceptor.
+The same execution, ledger and gateways as in the backend; only the world differs: rows, question and scoring of
+Banking77 or of a project are called directly, and the candidate is put into the question by the same function as in
+the interceptor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from mipro_walk.backend.interceptor import RolloutPolicy, trial_request
 from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
 from mipro_walk.backend.preparation import JobPreparation, MakeWorld, Prepared
+from mipro_walk.backend.project_world import ProjectWorld
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.world import GatewayWorld, cannot_ask
 from mipro_walk.clients.chat import CallFailed, GatewayThread
@@ -22,6 +24,7 @@ from mipro_walk.config import RunConfig
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import World
 from mipro_walk.ledger import Job, Ledger
+from mipro_walk.project.loading import Project
 from mipro_walk.types import Example, Outcome, Rollout, Split, Task, fingerprint
 from task_apps.banking77.data import DataError, TaskData, TaskSlice
 from task_apps.banking77.documents import TASK
@@ -122,19 +125,13 @@ def load_data(source: str = "sample") -> TaskData:
         raise ConfigError(str(exc), "Give a readable file or folder with --data, or leave it out.") from exc
 
 
-def banking77_worlds(data: TaskData) -> MakeWorld:
-    """Return what makes the world of an in-process job."""
+def in_process_worlds(data: TaskData | Project) -> MakeWorld:
+    """Return what makes the world of an in-process job, on Banking77 or on a project."""
 
     def make(prepared: Prepared) -> World:
-        return Banking77World(
-            prepared.config,
-            prepared.policy,
-            prepared.meta,
-            prepared.wishes,
-            prepared.notes,
-            data,
-            see_request=prepared.see_request,
-        )
+        if isinstance(data, Project):
+            return ProjectWorld(**prepared.shared(), project=data)
+        return Banking77World(**prepared.shared(), data=data)
 
     return make
 
@@ -142,7 +139,7 @@ def banking77_worlds(data: TaskData) -> MakeWorld:
 def run_in_process(
     settings: BackendSettings,
     config: RunConfig,
-    data: TaskData,
+    data: TaskData | Project,
     say: Callable[[str], None],
     poll_seconds: float = 0.2,
 ) -> tuple[Job, dict[str, Any] | None]:
@@ -151,7 +148,7 @@ def run_in_process(
     Returns the job and its documents, ``None`` if it has none. Ctrl-C pauses the job and is passed on.
     """
     ledger = Ledger(settings.database)
-    preparation = JobPreparation(settings, ledger, banking77_worlds(data))
+    preparation = JobPreparation(settings, ledger, in_process_worlds(data))
     runner = JobRunner(ledger, preparation.run)
     try:
         job = _unfinished(ledger, config, data) or ledger.create_job(
@@ -179,12 +176,14 @@ def run_in_process(
         ledger.close()
 
 
-def data_hash(data: TaskData) -> str:
+def data_hash(data: TaskData | Project) -> str:
     """Identify the rows of a data source."""
+    if isinstance(data, Project):
+        return data.identity
     return fingerprint({name: [[row.text, row.label] for row in rows] for name, rows in data.splits.items()})
 
 
-def _unfinished(ledger: Ledger, config: RunConfig, data: TaskData) -> Job | None:
+def _unfinished(ledger: Ledger, config: RunConfig, data: TaskData | Project) -> Job | None:
     rows = data_hash(data)
     return next(
         (

@@ -38,10 +38,16 @@ class Prepared:
     config: RunConfig
     policy: ChatGateway
     meta: ChatGateway
+    judge: ChatGateway
     wishes: Wishes
     notes: list[str]
     stack: ExitStack
     see_request: SeeRequest = ignore_request
+
+    def shared(self) -> dict[str, Any]:
+        """Return what every world has of it, by name."""
+        names = ("config", "policy", "meta", "judge", "wishes", "notes", "see_request")
+        return {name: getattr(self, name) for name in names}
 
 
 MakeWorld = Callable[[Prepared], World]
@@ -72,8 +78,10 @@ class JobPreparation:
             notes: list[str] = []
             policy = self._gateway(job, "policy", config.policy.provider, config.policy.model, config, notes, stack)
             meta = self._gateway(job, "meta", config.meta_model_provider, config.meta_model, config, notes, stack)
+            # The judge is the meta-model under a name of its own: its calls are counted and priced apart.
+            judge = self._gateway(job, "judge", config.meta_model_provider, config.meta_model, config, [], stack)
             requests = RecordedRequests(self._ledger, job.job_id)
-            world = self._make_world(Prepared(job, config, policy, meta, wishes, notes, stack, requests.see))
+            world = self._make_world(Prepared(job, config, policy, meta, judge, wishes, notes, stack, requests.see))
             context = JobContext(
                 ledger=self._ledger,
                 job=job,
@@ -115,7 +123,8 @@ class JobPreparation:
         self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress, forecast: Forecast, plan: Plan
     ) -> LiveStops:
         def spent() -> Spent:
-            return Spent(total_cost(self._ledger.usage(job.job_id)), self._ledger.dearest_call(job.job_id, "policy"))
+            dearest = sum(self._ledger.dearest_call(job.job_id, role) for role in ("policy", "judge"))
+            return Spent(total_cost(self._ledger.usage(job.job_id)), dearest)
 
         return LiveStops(
             wishes=wishes,
@@ -141,12 +150,7 @@ def task_app_worlds(settings: BackendSettings, box: KeyBox, interceptor: Interce
         task_app = TaskAppClient(config.task_app_url, key, rollout_timeout_seconds=seconds)
         prepared.stack.callback(task_app.close)
         return TaskAppWorld(
-            config=config,
-            policy=prepared.policy,
-            meta=prepared.meta,
-            wishes=prepared.wishes,
-            notes=prepared.notes,
-            see_request=prepared.see_request,
+            **prepared.shared(),
             task_app=task_app,
             interceptor=interceptor,
             interceptor_url=f"{base_url}{INTERCEPTOR_PREFIX}",

@@ -9,6 +9,7 @@ from typing import Any
 
 from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.bootstrap import Evidence
+from mipro_walk.core.pinned import PinnedCheck
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.scoreboard import Entry, Scoreboard
 from mipro_walk.core.search_space import BASELINE, SearchSpace
@@ -79,7 +80,7 @@ class OptimizationResult:
     """Everything a run found. ``recommended`` is the baseline unless the winner is proven better.
 
     ``finalists`` are in their final order, the winner first. ``data`` says which rows were used and which dropped.
-    ``ablation`` is ``None`` if the settings leave it out.
+    ``ablation`` is ``None`` if the settings leave it out, ``pinned`` if no row is pinned or nothing was found.
     """
 
     plan: Plan
@@ -95,6 +96,7 @@ class OptimizationResult:
     evidence: Evidence
     data: SplitReport
     ablation: Ablation | None = None
+    pinned: PinnedCheck | None = None
 
     @property
     def baseline(self) -> Candidate:
@@ -108,7 +110,12 @@ class OptimizationResult:
 
     @property
     def recommendation(self) -> str:
-        """``"winner"`` if the test shows it better or there was no test, else ``"baseline"``."""
+        """``"winner"`` if the test shows it better or there was no test, else ``"baseline"``.
+
+        A winner that breaks a pinned row, or of which that is not known, is not recommended.
+        """
+        if self.pinned is not None and not self.pinned.holds:
+            return "baseline"
         if self.test is None:
             return "winner"
         return "winner" if self.test.comparison.verdict == "better" else "baseline"

@@ -11,13 +11,14 @@ from mipro_walk.core.ablation import NO_TEST, NO_WINNER, Ablation, ablate, untes
 from mipro_walk.core.bootstrap import Evidence, bootstrap_rows, build_demo_sets
 from mipro_walk.core.evaluation import Emit, Evaluator, Stops
 from mipro_walk.core.leaks import LeakGuard
+from mipro_walk.core.pinned import PinnedCheck, check_pinned
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.proposer import ProposalRequest, Proposer, screen
 from mipro_walk.core.result import TestResult
 from mipro_walk.core.search_space import BASELINE, Instruction, SearchSpace
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.core.statistics import compare_paired
-from mipro_walk.types import Candidate, Event, Outcome, Rollout, Task
+from mipro_walk.types import Candidate, Event, Outcome, Rollout, Split, Task
 
 CHUNK = 64
 """Rollouts handed out at once: enough to keep many connections busy, few enough to stop soon."""
@@ -129,6 +130,17 @@ class Run:
             self.emit(event)
         return TestResult(tuple(seeds), tuple(baseline), tuple(winner), comparison)
 
+    def check_pinned(self, space: SearchSpace, winner_key: tuple[int, int]) -> PinnedCheck | None:
+        """Score baseline and winner on the pinned rows. Paid beside the budget, like the test."""
+        rows = self.task.pinned
+        if not rows or winner_key == BASELINE:
+            return None
+        candidates = [space.candidate(BASELINE), space.candidate(winner_key)]
+        seeds = [row.seed for row in rows]
+        found = check_pinned(rows, *self._test(candidates, seeds, events.pinned_progress, "pinned"))
+        self.emit(events.pinned_checked(found))
+        return found
+
     def ablation(self, space: SearchSpace, winner_key: tuple[int, int], test: TestResult | None) -> Ablation | None:
         """Take the winner apart on the first test rows. Paid beside the budget; where it is left out, that is said."""
         rows = self.plan.ablation_rows
@@ -152,11 +164,15 @@ class Run:
         return Ablation(skipped=reason)
 
     def _test(
-        self, candidates: Sequence[Candidate], seeds: Sequence[int], progress: Progress = events.test_progress
+        self,
+        candidates: Sequence[Candidate],
+        seeds: Sequence[int],
+        progress: Progress = events.test_progress,
+        split: Split = "test",
     ) -> list[list[Outcome]]:
         """Return the outcomes of each candidate, in the order of ``seeds``. The same candidate is asked once."""
         distinct = list(dict.fromkeys(candidates))
-        rollouts = [Rollout(candidate, "test", seed) for candidate in distinct for seed in seeds]
+        rollouts = [Rollout(candidate, split, seed) for candidate in distinct for seed in seeds]
         outcomes: list[Outcome] = []
         for start in range(0, len(rollouts), CHUNK):
             outcomes += self.evaluator.evaluate(rollouts[start : start + CHUNK])

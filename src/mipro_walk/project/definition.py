@@ -31,6 +31,7 @@ from mipro_walk.project.sections import (
 from mipro_walk.project.templates import TemplateProblem, fixed_parts, template_fields, without_marks
 
 TASK_FILE = "task.toml"
+CONFIG_FILE = "mipro_config.toml"
 FIX = "Correct these keys of task.toml; docs/tasks.md describes every one."
 SHARE_TOLERANCE = 1e-6
 AnySection = TypeVar("AnySection", bound=Section)
@@ -73,9 +74,16 @@ class Definition:
         return self.prompt.template or "{" + self.data.columns[0] + "}"
 
 
-def is_project(path: Path) -> bool:
-    """Whether ``path`` is a project folder or its ``task.toml``."""
-    return path.name == TASK_FILE or (path / TASK_FILE).is_file()
+def project_of(path: Path) -> Path | None:
+    """Return the project folder that ``path`` is or lies in: a folder with a ``task.toml``, or a file beside one."""
+    folder = path if path.is_dir() else path.parent
+    return folder if (folder / TASK_FILE).is_file() else None
+
+
+def config_of(path: Path) -> Path:
+    """Return the run configuration: of a project's folder or ``task.toml`` its own, else the file itself."""
+    project = project_of(path)
+    return project / CONFIG_FILE if project is not None and (path.is_dir() or path.name == TASK_FILE) else path
 
 
 def load_definition(path: Path) -> Definition:

@@ -75,10 +75,8 @@ class Extraction:
         given = {} if answer is None else json_value(answer)
         counted = [name for name in {**right, **given} if right.get(name) is not None or given.get(name) is not None]
         matched = {name: float(_same(given.get(name), right.get(name))) for name in counted}
-        if answer is None:
-            share = 0.0
-        else:
-            share = sum(matched.values()) / len(counted) if counted else 1.0
+        share = sum(matched.values()) / len(counted) if counted else 1.0
+        share = 0.0 if answer is None else share
         figures = {"exact": float(share == 1.0), "fields": share}
         figures |= {f"field {name}": matched[name] for name in self._fields if name in matched}
         return figures[self._metric], figures
