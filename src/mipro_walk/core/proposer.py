@@ -155,7 +155,8 @@ class MetaModelProposer:
             self._complete(proposal_messages(request, self._summary, index), self._temperature)
             for index in range(request.count)
         ]
-        return [Instruction(tidy(text), "meta-model", request.bootstrap_seed) for text in texts]
+        fixed = request.task.fixed
+        return [Instruction(_tidied(text, fixed), "meta-model", request.bootstrap_seed) for text in texts]
 
 
 class MixedProposer:
@@ -236,6 +237,12 @@ def tidy(text: str) -> str:
     text = re.sub(r"^```\w*\s*|\s*```$", "", text).strip()
     text = re.sub(r"^(improved |new |proposed )?instruction\s*:\s*", "", text, flags=re.IGNORECASE)
     return text.strip().strip('"').strip()
+
+
+def _tidied(text: str, fixed: Sequence[str]) -> str:
+    """Return the text tidied, unless that would break a fixed part that it holds."""
+    tidied = tidy(text)
+    return text.strip() if any(part in text and part not in tidied for part in fixed) else tidied
 
 
 def _problem(text: str, plain: str, seen: set[str]) -> str:

@@ -35,7 +35,12 @@ class MultiLabel:
     def form(self) -> AnswerForm:
         """A list whose items are labels."""
         labels = list(self._index.labels)
-        items: dict[str, object] = {"type": "array", "items": {"type": "string", "enum": labels}}
+        # Without an end in sight a small model lists labels until it is cut off.
+        items: dict[str, object] = {
+            "type": "array",
+            "items": {"type": "string", "enum": labels},
+            "maxItems": len(labels),
+        }
         return AnswerForm(
             schema=object_of("labels", items),
             note=f'Answer with a JSON list of all labels that apply, such as ["{labels[0]}"], or [] for none, and '
