@@ -25,6 +25,8 @@ OPTUNA_VIEW = f"{OURS}.exports.optuna_study"
 GEPA_USER = f"{OURS}.core.gepa_search.engine"
 IN_PROCESS = {f"{OURS}.cli.optimize_command", f"{OURS}.cli.compare_command"}
 """The commands that run without servers, so they put the backend's parts together themselves."""
+SERVING = {f"{OURS}.project.app", f"{OURS}.project.serving"}
+"""Puts a project behind the HTTP layer that all task apps share."""
 SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy", "jinja2", "vl_convert")
 WORLDLY = ("asyncio", "datetime", "http", "io", "logging", "os", "pathlib", "shutil", "socket", "sqlite3")
 WORLDLY += ("subprocess", "tempfile", "threading", "time", "urllib")
@@ -168,9 +170,15 @@ def test_task_apps_import_nothing_of_the_project():
     assert not [f"{m.name}:{i.line}" for m in TASK_APPS for i in project_imports(m)]
 
 
-def test_only_what_runs_a_job_in_process_imports_task_apps():
+def test_only_what_runs_a_job_in_process_or_serves_a_project_imports_task_apps():
     users = {m.name for m in PRODUCT if any(i.path.split(".")[0] == "task_apps" for i in m.imports)}
-    assert users <= {f"{OURS}.backend.in_process", f"{OURS}.backend.comparison", *IN_PROCESS}
+    assert users <= {f"{OURS}.backend.in_process", f"{OURS}.backend.comparison", *IN_PROCESS, *SERVING}
+    served = [i.path for m in PRODUCT if m.name in SERVING for i in m.imports if i.path.startswith("task_apps.")]
+    assert all(path.startswith("task_apps.serving.") for path in served)
+
+
+def test_projects_know_neither_a_backend_nor_the_command_line():
+    assert not outside(parts("project"), ("config", "core", *LEAVES))
 
 
 def test_only_the_entry_point_imports_the_command_line():

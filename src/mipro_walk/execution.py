@@ -90,7 +90,8 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     config, ledger, job_id = context.config, context.ledger, context.job.job_id
     task = world.load_task()
     models = world.models()
-    context_hash = fingerprint([task.dataset_hash, task.instruction, models["policy"], config.env_config])
+    decides = [task.dataset_hash, task.instruction, models["policy"], config.env_config]
+    context_hash = fingerprint([*decides, models["judge"]] if "judge" in models else decides)
     _refuse_other_context(ledger, job_id, context_hash)
     _keep_rows(ledger, job_id, task)
     sink = EventSink(ledger, job_id, context.see)

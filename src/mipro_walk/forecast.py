@@ -37,6 +37,8 @@ GEPA_PROPOSAL_CHARS, GEPA_SAMPLE_CHARS = 1_500, 150
 """GEPA's request for an instruction without its rows, and what a row adds beside its query."""
 GEPA_ANSWER_TOKENS = (250, 1_000)
 """An instruction that GEPA asks for: usual and longest."""
+JUDGE_PROMPT_TOKENS, JUDGE_ANSWER_TOKENS = 600, 16
+"""A request to the judge beside the answer it rates: order, rubric, question, reference."""
 LOCAL_SECONDS = (0.25, 1.2)
 HOSTED_SECONDS = (0.5, 1.5)
 """Seconds of one rollout, low and high."""
@@ -123,6 +125,7 @@ class _Case:
     proposal: tuple[int, int]
     search_calls: int
     asks: int
+    is_judged: bool
 
 
 _Shape = tuple[str, Callable[[_Case], tuple[int, int]], int]
@@ -144,7 +147,7 @@ def forecast(config: RunConfig, task: Task, plan: SearchPlan) -> Forecast:
     shapes: Sequence[_Shape] = (
         ("Bootstrap", lambda c: (plan.bootstrap, 0), rounds + (1 if rounds else 0)),
         ("Search", lambda c: (plan.baseline, c.search_calls), later),
-        ("Final test", lambda c: (plan.test_rows, plan.test_rows), 0),
+        ("Final test", lambda c: (plan.final_rows, plan.final_rows), 0),
         ("Ablation", lambda c: (plan.ablation_rows, plan.ablation_rows), 0),
     )
     return _of_phases(config, cases, shapes, round_asks=(1 + per_round) * cases[2].asks)
@@ -161,7 +164,7 @@ def _gepa_forecast(config: RunConfig, task: Task, plan: GepaPlan) -> Forecast:
     proposal = round((asked + len(task.instruction)) / CHARS_PER_TOKEN)
     top = _prompt_tokens(Candidate(task.instruction), form, longest) + GEPA_ANSWER_TOKENS[1]
     most_steps = max(plan.steps, plan.evolution // (2 * plan.minibatch))
-    low = _Case(bare, bare, ANSWER_TOKENS, (proposal, GEPA_ANSWER_TOKENS[0]), 0, 0)
+    low = _Case(bare, bare, ANSWER_TOKENS, (proposal, GEPA_ANSWER_TOKENS[0]), 0, 0, task.kind == "judged")
     expected = replace(low, candidate=bare + GEPA_ANSWER_TOKENS[0], search_calls=plan.evolution, asks=1)
     high = _Case(
         bare,
@@ -170,12 +173,13 @@ def _gepa_forecast(config: RunConfig, task: Task, plan: GepaPlan) -> Forecast:
         (2 * proposal + GEPA_ANSWER_TOKENS[1], GEPA_ANSWER_TOKENS[1]),
         plan.evolution,
         math.ceil((1 + MAX_REASKS) * most_steps / plan.steps),
+        low.is_judged,
     )
     written = {"built-in": 0, "both": math.ceil(plan.steps / META_MODEL_TURN)}.get(config.proposer, plan.steps)
     shapes: Sequence[_Shape] = (
         ("Baseline", lambda c: (plan.baseline, 0), 0),
         ("Evolution", lambda c: (0, c.search_calls), written),
-        ("Final test", lambda c: (plan.test_rows, plan.test_rows), 0),
+        ("Final test", lambda c: (plan.final_rows, plan.final_rows), 0),
     )
     return _of_phases(config, (low, expected, high), shapes, round_asks=1 + MAX_REASKS)
 
@@ -185,7 +189,7 @@ def _of_phases(
 ) -> Forecast:
     phases = tuple(_phase(config, name, [(c, *calls(c)) for c in cases], asked) for name, calls, asked in shapes)
     high = cases[2]
-    call_usd = _policy_price(config, high.candidate, high.answer)
+    call_usd = _rollout_price(config, high, high.candidate)
     proposal_usd = _meta_price(config, *high.proposal)
     round_usd = None if proposal_usd is None else round_asks * proposal_usd
     return Forecast(phases, call_usd, round_usd)
@@ -220,7 +224,8 @@ def _cases(config: RunConfig, settings: OptimizerSettings, task: Task, plan: Pla
     top += LONG_PROPOSAL_ANSWER_TOKENS if settings.optimize_instructions else 0
     proposal = round((PROPOSAL_CHARS + sum(len(label) + 4 for label in task.labels)) / CHARS_PER_TOKEN)
     planned = plan.search + plan.finalists
-    low = _Case(bare, bare, ANSWER_TOKENS, (proposal, PROPOSAL_ANSWER_TOKENS), plan.rungs[0].spent_after, 1)
+    is_judged = task.kind == "judged"
+    low = _Case(bare, bare, ANSWER_TOKENS, (proposal, PROPOSAL_ANSWER_TOKENS), plan.rungs[0].spent_after, 1, is_judged)
     expected = replace(low, candidate=round(_mean(lengths)), search_calls=planned)
     high = _Case(
         top,
@@ -229,6 +234,7 @@ def _cases(config: RunConfig, settings: OptimizerSettings, task: Task, plan: Pla
         (2 * proposal, LONG_PROPOSAL_ANSWER_TOKENS),
         planned,
         1 + MAX_REASKS,
+        is_judged,
     )
     return low, expected, high
 
@@ -237,8 +243,8 @@ def _phase(config: RunConfig, name: str, cases: Sequence[tuple[_Case, int, int]]
     costs: list[float | None] = []
     for case, with_baseline, with_candidate in cases:
         parts = [
-            _times(with_baseline, _policy_price(config, case.baseline, case.answer)),
-            _times(with_candidate, _policy_price(config, case.candidate, case.answer)),
+            _times(with_baseline, _rollout_price(config, case, case.baseline)),
+            _times(with_candidate, _rollout_price(config, case, case.candidate)),
             _times(proposals * case.asks, _meta_price(config, *case.proposal)),
         ]
         known = [part for part in parts if part is not None]
@@ -270,6 +276,13 @@ def _proposals_per_round(config: RunConfig, settings: OptimizerSettings) -> int:
         return 0
     wanted = settings.num_instructions_per_module
     return max(1, wanted // 4) if config.proposer == "both" else wanted
+
+
+def _rollout_price(config: RunConfig, case: _Case, prompt_tokens: int) -> float | None:
+    """Dollars of one rollout: the policy model's call, and the judge's where there is one."""
+    asked = _policy_price(config, prompt_tokens, case.answer)
+    judged = _meta_price(config, JUDGE_PROMPT_TOKENS + case.answer, JUDGE_ANSWER_TOKENS) if case.is_judged else 0.0
+    return None if asked is None or judged is None else asked + judged
 
 
 def _policy_price(config: RunConfig, prompt_tokens: int, answer_tokens: int) -> float | None:

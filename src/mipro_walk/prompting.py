@@ -142,8 +142,7 @@ def _like_question(question: object, query: str | None, shown: str) -> str:
 def _answer_turns(body: Mapping[str, Any], label: str, call_id: str) -> Iterator[Message]:
     """Yield the turns in which a model gives ``label`` to a request of this form."""
     function = _forced_function(body)
-    if function is not None and (name := _property_for(function.get("parameters"), label)):
-        arguments = json.dumps({name: label}, ensure_ascii=False)
+    if function is not None and (arguments := _structured(function.get("parameters"), label)):
         call = {"name": function.get("name"), "arguments": arguments}
         yield {
             "role": "assistant",
@@ -151,8 +150,8 @@ def _answer_turns(body: Mapping[str, Any], label: str, call_id: str) -> Iterator
             "tool_calls": [{"id": call_id, "type": "function", "function": call}],
         }
         yield {"role": "tool", "tool_call_id": call_id, "content": TOOL_RESULT}
-    elif function is None and (name := _property_for(_answer_schema(body), label)):
-        yield {"role": "assistant", "content": json.dumps({name: label}, ensure_ascii=False)}
+    elif function is None and (content := _structured(_answer_schema(body), label)):
+        yield {"role": "assistant", "content": content}
     else:
         yield {"role": "assistant", "content": label}
 
@@ -174,6 +173,32 @@ def _answer_schema(body: Mapping[str, Any]) -> object:
     if answer_format.get("type") != "json_schema":
         return None
     return _mapping(answer_format.get("json_schema")).get("schema")
+
+
+def _structured(schema: object, label: str) -> str | None:
+    """Return the label as JSON text that follows the schema, or ``None`` if it is not clear how.
+
+    A label that is an object with the schema's properties is the answer itself; any other one is the value of the
+    one property that it fits, as JSON where that property is no text.
+    """
+    properties = _mapping(_mapping(schema).get("properties"))
+    if label.startswith("{"):
+        found = _parsed(label)
+        if isinstance(found, dict) and found and found.keys() <= properties.keys():
+            return label
+    name = _property_for(schema, label)
+    if name is None:
+        return None
+    is_text = _mapping(properties[name]).get("type", "string") == "string"
+    value = label if is_text else _parsed(label)
+    return json.dumps({name: label if value is None else value}, ensure_ascii=False)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _property_for(schema: object, label: str) -> str | None:

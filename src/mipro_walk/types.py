@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "pinned"]
+"""``pinned`` rows belong to no pool: they are scored once, at the end, and must not get worse."""
 Message = dict[str, Any]
 """One chat message as the OpenAI API has it: ``{"role": ..., "content": ...}``."""
 
@@ -75,11 +76,13 @@ class Outcome:
         score: 0..1, higher is better; ``None`` means *unknown*: the call failed, nothing was measured.
         predicted: the answer as the task understood it; ``None`` if there was none.
         reason: why it is not right, or why it is unknown; empty when right.
+        figures: further measures of the same answer by name, such as ``{"exact": 0.0, "f1": 0.5}``.
     """
 
     score: float | None
     predicted: str | None = None
     reason: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def is_known(self) -> bool:
@@ -120,6 +123,9 @@ class Task:
         val: rows the search scores candidates on, in the order in which they are used.
         test: rows that are scored once, at the end.
         dataset_hash: identifies the rows; part of every rollout's identity.
+        kind: what an answer is (``classification``, ``rating``, …); empty if it is not said.
+        fixed: texts that every instruction must hold, byte for byte.
+        pinned: rows that must not get worse; in no pool, scored beside the test.
     """
 
     name: str
@@ -130,10 +136,13 @@ class Task:
     test: Sequence[Example]
     labels: Sequence[str] = ()
     dataset_hash: str = ""
+    kind: str = ""
+    fixed: Sequence[str] = ()
+    pinned: Sequence[Example] = ()
 
     def rows(self, split: Split) -> Sequence[Example]:
         """Return the rows of one split."""
-        return {"train": self.train, "val": self.val, "test": self.test}[split]
+        return {"train": self.train, "val": self.val, "test": self.test, "pinned": self.pinned}[split]
 
 
 @dataclass(frozen=True, slots=True)

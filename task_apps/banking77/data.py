@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from task_apps.serving.contract import PoolError
+
 SPLITS: Final = ("train", "val", "test")
 VAL_ROWS_PER_LABEL: Final = 10
 CARVED_SHARE: Final = 5  # one row in five, that is 20 %
@@ -41,10 +43,6 @@ EVERYDAY_10: Final = (
 
 class DataError(Exception):
     """The rows cannot be used; the text says which file or row and what to do."""
-
-
-class PoolError(ValueError):
-    """A request asked for a split or slice that cannot be served."""
 
 
 @dataclass(frozen=True, slots=True)

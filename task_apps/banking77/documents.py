@@ -1,24 +1,19 @@
-"""The JSON bodies the app answers with: task description, task information per seed, rollout result."""
+"""The JSON bodies of this task: its description, and task information per seed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from .data import SPLITS, Row, TaskData, TaskSlice, hash_slice, slice_name
-from .policy import DEFAULT_DEADLINE_SECONDS, MAX_DEADLINE_SECONDS
+from task_apps.serving.contract import OUTPUT_MODES, Json
+from task_apps.serving.documents import DEFAULT_SPLIT, LIMITS
+
+from .data import SPLITS, TaskData, TaskSlice, hash_slice, slice_name
 from .prompts import BASELINE_INSTRUCTION, own_templates
-from .schemas import RolloutRequest
-from .scoring import OUTPUT_MODES, ModelReply, OutputMode, Score
 
 TASK_APP_ID: Final = "banking77_intent_classification"
 TASK_VERSION: Final = "1.0.0"
 ENVIRONMENT: Final = "banking77"
-DEFAULT_SPLIT: Final = "train"
-MAX_SEEDS: Final = 10_000
-MAX_RAW_CHARACTERS: Final = 2_000
-
-Json = dict[str, Any]
 
 TASK: Final[Json] = {
     "id": TASK_APP_ID,
@@ -30,27 +25,6 @@ RUBRIC: Final[Json] = {
     "outcome": {"name": "Intent accuracy", "criteria": "1 if the named intent is the expected one, else 0"},
     "events": None,
 }
-LIMITS: Final[Json] = {
-    "max_turns": 1,
-    "max_response_tokens": None,
-    "timeout_seconds": int(DEFAULT_DEADLINE_SECONDS),
-    "max_timeout_seconds": int(MAX_DEADLINE_SECONDS),
-    "max_seeds_per_call": MAX_SEEDS,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """One finished rollout, ready to be written down."""
-
-    request: RolloutRequest
-    split: str
-    row: Row
-    mode: OutputMode
-    reply: ModelReply
-    score: Score
-    inference_url: str
-    trace_correlation_id: str | None
 
 
 def info_document(data: TaskData) -> Json:
@@ -90,7 +64,7 @@ def task_document(data: TaskData, task_slice: TaskSlice) -> Json:
     }
 
 
-def seed_documents(data: TaskData, task_slice: TaskSlice, split: str, seeds: list[int]) -> list[Json]:
+def seed_documents(data: TaskData, task_slice: TaskSlice, split: str, seeds: Sequence[int]) -> list[Json]:
     """One TaskInfo for each seed, `len(result) == len(seeds)`, in the asked order. Seeds must be in range."""
     rows = task_slice.pool(split).rows
     common: Json = {
@@ -113,62 +87,6 @@ def seed_documents(data: TaskData, task_slice: TaskSlice, split: str, seeds: lis
         }
         for seed in seeds
     ]
-
-
-def rollout_document(rollout: Rollout) -> Json:
-    """Body of `POST /rollout`. `metrics.mean_return` is the score, 0.0 or 1.0."""
-    request, score = rollout.request, rollout.score
-    outcome = {
-        "expected": rollout.row.label,
-        "predicted": score.predicted,
-        "correct": score.reward == 1.0,
-        "reason": score.reason,
-    }
-    tool_calls = [
-        {"name": call.name[:MAX_RAW_CHARACTERS], "arguments": call.arguments[:MAX_RAW_CHARACTERS]}
-        for call in rollout.reply.tool_calls[:8]
-    ]
-    raw = rollout.reply.content or (tool_calls[0]["arguments"] if tool_calls else "")
-    step = {
-        "obs": {"query": rollout.row.text, "split": rollout.split, "seed": request.env.seed},
-        "tool_calls": tool_calls,
-        "reward": score.reward,
-        "done": True,
-        "truncated": False,
-        "info": {**outcome, "output_mode": rollout.mode, "raw": raw[:MAX_RAW_CHARACTERS]},
-        "output": score.predicted,
-        "output_mode": rollout.mode,
-    }
-    trajectory = {
-        "env_id": request.env.env_id or request.env.env_name or ENVIRONMENT,
-        "policy_id": request.policy.policy_id or request.policy.policy_name or "policy",
-        "steps": [step],
-        "length": 1,
-        "inference_url": rollout.inference_url,
-        "trace_correlation_id": rollout.trace_correlation_id,
-        "final": {"reward": score.reward, "done": True},
-    }
-    return {
-        "run_id": request.run_id,
-        "trajectories": [trajectory],
-        "metrics": {
-            "episode_returns": [score.reward],
-            "mean_return": score.reward,
-            "num_steps": 1,
-            "num_episodes": 1,
-            "outcome_score": score.reward,
-            "details": {"seed": request.env.seed, "split": rollout.split, **outcome},
-        },
-        "branches": {},
-        "aborted": False,
-        "ops_executed": 1,
-        "trace_correlation_id": rollout.trace_correlation_id,
-        "trace": None,
-        "pipeline_metadata": {
-            "trace_correlation_id": rollout.trace_correlation_id,
-            "inference_url": rollout.inference_url,
-        },
-    }
 
 
 def _dataset(data: TaskData, task_slice: TaskSlice) -> Json:

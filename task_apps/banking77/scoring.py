@@ -26,31 +26,15 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal
 
-OutputMode = Literal["tool_calls", "structured", "text"]
+from task_apps.serving.contract import ModelReply, OutputMode
+
 Reason = Literal["no_answer", "unknown_label", "ambiguous", "not_json", "wrong"]
 
-OUTPUT_MODES: Final[tuple[OutputMode, ...]] = ("tool_calls", "structured", "text")
 TOOL_NAME: Final = "classify_intent"
 MAX_PROSE_CHARACTERS: Final = 300
 _SEPARATORS: Final = re.compile(r"[\s_\-\u2010-\u2015]+")
 _AROUND: Final = re.compile(r"^[\W_]+|[\W_]+$")
 _FENCE: Final = re.compile(r"^```[a-zA-Z]*\s*\n?(.*?)\n?\s*```$", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """One tool call of the model, arguments as the raw text it sent."""
-
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelReply:
-    """What the model answered; `content` is empty when it sent none."""
-
-    content: str
-    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

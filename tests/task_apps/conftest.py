@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from task_apps.banking77.app import create_app
 from task_apps.banking77.data import Row, SourceInfo, TaskData, build_task_data
-from task_apps.banking77.settings import Settings
+from task_apps.serving.settings import Settings
 
 KEY = "0123456789abcdef" * 4
 LABELS = ("card_arrival", "card_payment_wrong_exchange_rate", "exchange_rate", "Refund_not_showing_up")

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from task_apps.banking77 import __main__ as command
-from task_apps.banking77.settings import KeyProblem, Settings, is_loopback, settings_from
+from task_apps.serving.settings import KeyProblem, Settings, is_loopback, settings_from
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,7 +128,7 @@ def wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def test_listening_socket_is_marked_as_tcp_so_that_answers_do_not_wait_for_acknowledgements() -> None:
-    with command._bind("127.0.0.1", 0) as listener:
+    with command.bind("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from task_apps.banking77 import app, data, documents, guards, policy
+from task_apps.banking77 import data
 from task_apps.banking77.app import create_app
-from task_apps.banking77.settings import Settings
+from task_apps.serving import app, documents, guards, policy
+from task_apps.serving.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "task_apps" / "banking77" / "README.md").read_text(encoding="utf-8")

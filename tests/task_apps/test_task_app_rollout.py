@@ -122,7 +122,7 @@ def test_only_the_environment_key_travels_whatever_the_environment_holds(
     model: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from task_apps.banking77.app import create_app
-    from task_apps.banking77.settings import Settings
+    from task_apps.serving.settings import Settings
 
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, "canary-1")

@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from task_apps.banking77.scoring import (
-    OUTPUT_MODES,
-    ModelReply,
-    OutputMode,
-    ToolCall,
-    parse_reply,
-    score_reply,
-)
+from task_apps.banking77.scoring import parse_reply, score_reply
+from task_apps.serving.contract import OUTPUT_MODES, ModelReply, OutputMode, ToolCall
 
 LABELS = (
     "card_arrival",

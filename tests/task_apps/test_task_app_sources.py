@@ -176,7 +176,7 @@ def test_missing_sample_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_serving_the_sample_never_imports_datasets() -> None:
     code = (
         "import sys; from task_apps.banking77.app import create_app; "
-        "from task_apps.banking77.settings import Settings; create_app(Settings('k' * 32)); "
+        "from task_apps.serving.settings import Settings; create_app(Settings('k' * 32)); "
         "assert not {'datasets', 'pandas', 'pyarrow', 'mipro_walk'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

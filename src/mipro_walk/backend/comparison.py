@@ -152,7 +152,7 @@ def _open_bench(
     labels = Labels()
 
     def make_world(prepared: Prepared) -> World:
-        return Banking77World(prepared.config, prepared.policy, prepared.meta, prepared.wishes, prepared.notes, data)
+        return Banking77World(**prepared.shared(), data=data)
 
     preparation = JobPreparation(settings, ledger, make_world)
     with ExitStack() as stack:

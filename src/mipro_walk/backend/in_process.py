@@ -1,7 +1,8 @@
 """``mipro-walk optimize``: a job in this process, without a task app or a backend.
 
-The same execution, ledger and gateways as in the backend; only the world differs: Banking77's rows, its question and
-its scoring are called directly, and the candidate is put into the question by the same function as in the interceptor.
+The same execution, ledger and gateways as in the backend; only the world differs: rows, question and scoring of
+Banking77 or of a project are called directly, and the candidate is put into the question by the same function as in
+the interceptor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from mipro_walk.backend.interceptor import RolloutPolicy, trial_request
 from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
 from mipro_walk.backend.preparation import JobPreparation, MakeWorld, Prepared
+from mipro_walk.backend.project_world import ProjectWorld
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, seeds_of
 from mipro_walk.clients.chat import CallFailed, GatewayThread
@@ -23,12 +25,14 @@ from mipro_walk.errors import ConfigError
 from mipro_walk.execution import World
 from mipro_walk.ledger import Job, Ledger
 from mipro_walk.ledger.store import usage_as_dict
+from mipro_walk.project.loading import Project
 from mipro_walk.types import Example, Outcome, Rollout, Split, Task, fingerprint
-from task_apps.banking77.data import DataError, PoolError, TaskData, TaskSlice
+from task_apps.banking77.data import DataError, TaskData, TaskSlice
 from task_apps.banking77.documents import TASK
 from task_apps.banking77.prompts import BASELINE_INSTRUCTION, answer_form, own_messages
-from task_apps.banking77.scoring import ModelReply, ToolCall, score_reply
+from task_apps.banking77.scoring import score_reply
 from task_apps.banking77.sources import DataSource, load_task_data
+from task_apps.serving.contract import ModelReply, PoolError, ToolCall
 
 SILENT_SECONDS = 5.0
 """After so long without an event a person is told that the job lives."""
@@ -137,19 +141,13 @@ def load_data(source: str = "sample") -> TaskData:
         raise ConfigError(str(exc), "Give a readable file or folder with --data, or leave it out.") from exc
 
 
-def banking77_worlds(data: TaskData) -> MakeWorld:
-    """Return what makes the world of an in-process job."""
+def in_process_worlds(data: TaskData | Project) -> MakeWorld:
+    """Return what makes the world of an in-process job, on Banking77 or on a project."""
 
     def make(prepared: Prepared) -> World:
-        return Banking77World(
-            prepared.config,
-            prepared.policy,
-            prepared.meta,
-            prepared.wishes,
-            prepared.notes,
-            data,
-            see_request=prepared.see_request,
-        )
+        if isinstance(data, Project):
+            return ProjectWorld(**prepared.shared(), project=data)
+        return Banking77World(**prepared.shared(), data=data)
 
     return make
 
@@ -157,7 +155,7 @@ def banking77_worlds(data: TaskData) -> MakeWorld:
 def run_in_process(
     settings: BackendSettings,
     config: RunConfig,
-    data: TaskData,
+    data: TaskData | Project,
     say: Callable[[str], None],
     poll_seconds: float = 0.2,
     on_status: Callable[[Mapping[str, Any]], None] = lambda _status: None,
@@ -168,7 +166,7 @@ def run_in_process(
     ``on_status`` hears every five silent seconds how far the job is.
     """
     ledger = Ledger(settings.database)
-    preparation = JobPreparation(settings, ledger, banking77_worlds(data))
+    preparation = JobPreparation(settings, ledger, in_process_worlds(data))
     runner = JobRunner(ledger, preparation.run)
     try:
         job = _unfinished(ledger, config, data) or ledger.create_job(
@@ -199,12 +197,14 @@ def run_in_process(
         ledger.close()
 
 
-def data_hash(data: TaskData) -> str:
+def data_hash(data: TaskData | Project) -> str:
     """Identify the rows of a data source."""
+    if isinstance(data, Project):
+        return data.identity
     return fingerprint({name: [[row.text, row.label] for row in rows] for name, rows in data.splits.items()})
 
 
-def _unfinished(ledger: Ledger, config: RunConfig, data: TaskData) -> Job | None:
+def _unfinished(ledger: Ledger, config: RunConfig, data: TaskData | Project) -> Job | None:
     rows = data_hash(data)
     return next(
         (

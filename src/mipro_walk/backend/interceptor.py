@@ -87,7 +87,7 @@ class Trace:
 class _Trial:
     """An open trial. Changed on the event loop only."""
 
-    candidate: Candidate
+    candidate: Candidate | None
     baseline_instruction: str
     gateway: ChatGateway
     policy: RolloutPolicy
@@ -110,7 +110,7 @@ class Interceptor:
 
     def open(
         self,
-        candidate: Candidate,
+        candidate: Candidate | None,
         baseline_instruction: str,
         gateway: ChatGateway,
         policy: RolloutPolicy,
@@ -121,7 +121,7 @@ class Interceptor:
         """Open a trial and return its id.
 
         Args:
-            candidate: the prompt under test.
+            candidate: the prompt under test; ``None`` lets the app's messages through as they are (a judge's).
             baseline_instruction: the text it replaces in the app's system message.
             gateway: asks the policy model; belongs to the loop that serves the router.
             policy: how to ask.
@@ -181,7 +181,7 @@ class Interceptor:
 
 def trial_request(
     body: Mapping[str, Any],
-    candidate: Candidate,
+    candidate: Candidate | None,
     baseline_instruction: str,
     policy: RolloutPolicy,
     query: str | None = None,
@@ -193,7 +193,7 @@ def trial_request(
         "temperature": policy.temperature,
         "max_completion_tokens": policy.max_completion_tokens,
     }
-    request = apply_candidate(kept, candidate, baseline_instruction, query)
+    request = kept if candidate is None else apply_candidate(kept, candidate, baseline_instruction, query)
     return {**request, **{name: value for name, value in ours.items() if value is not None}}
 
 

@@ -38,10 +38,16 @@ class Prepared:
     config: RunConfig
     policy: ChatGateway
     meta: ChatGateway
+    judge: ChatGateway
     wishes: Wishes
     notes: list[str]
     stack: ExitStack
     see_request: SeeRequest = ignore_request
+
+    def shared(self) -> dict[str, Any]:
+        """Return what every world has of it, by name."""
+        names = ("config", "policy", "meta", "judge", "wishes", "notes", "see_request")
+        return {name: getattr(self, name) for name in names}
 
 
 MakeWorld = Callable[[Prepared], World]
@@ -94,16 +100,18 @@ class JobPreparation:
     def prepare(
         self, job: Job, config: RunConfig, wishes: Wishes, stack: ExitStack, label: Label = keep_tag
     ) -> Prepared:
-        """Open both gateways, whose attempts go to the ledger under ``job`` with the tag that ``label`` gives them."""
+        """Open the gateways, whose attempts go to the ledger under ``job`` with the tag that ``label`` gives them."""
         notes: list[str] = []
-        policy, meta = (
-            self._gateway(job, role, provider, model, config, notes, stack, label)
-            for role, provider, model in (
-                ("policy", config.policy.provider, config.policy.model),
-                ("meta", config.meta_model_provider, config.meta_model),
+        policy, meta, judge = (
+            self._gateway(job, role, provider, model, config, said, stack, label)
+            for role, provider, model, said in (
+                ("policy", config.policy.provider, config.policy.model, notes),
+                ("meta", config.meta_model_provider, config.meta_model, notes),
+                # The judge is the meta-model under a name of its own: its calls are counted and priced apart.
+                ("judge", config.meta_model_provider, config.meta_model, []),
             )
         )
-        return Prepared(job, config, policy, meta, wishes, notes, stack)
+        return Prepared(job, config, policy, meta, judge, wishes, notes, stack)
 
     def _gateway(
         self,
@@ -144,7 +152,8 @@ class JobPreparation:
         self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress, forecast: Forecast, plan: SearchPlan
     ) -> LiveStops:
         def spent() -> Spent:
-            return Spent(total_cost(self._ledger.usage(job.job_id)), self._ledger.dearest_call(job.job_id, "policy"))
+            dearest = sum(self._ledger.dearest_call(job.job_id, role) for role in ("policy", "judge"))
+            return Spent(total_cost(self._ledger.usage(job.job_id)), dearest)
 
         return LiveStops(
             wishes=wishes,
@@ -170,12 +179,7 @@ def task_app_worlds(settings: BackendSettings, box: KeyBox, interceptor: Interce
         task_app = TaskAppClient(config.task_app_url, key, rollout_timeout_seconds=seconds)
         prepared.stack.callback(task_app.close)
         return TaskAppWorld(
-            config=config,
-            policy=prepared.policy,
-            meta=prepared.meta,
-            wishes=prepared.wishes,
-            notes=prepared.notes,
-            see_request=prepared.see_request,
+            **prepared.shared(),
             task_app=task_app,
             interceptor=interceptor,
             interceptor_url=f"{base_url}{INTERCEPTOR_PREFIX}",

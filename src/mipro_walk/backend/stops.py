@@ -82,7 +82,7 @@ def money_cap(max_cost_usd: float | None, forecast: Forecast, plan: SearchPlan) 
             "Remove max_cost_usd, or use a model with a known price.",
         )
     chunk = min(CHUNK, plan.budget)
-    cap = MoneyCap(max_cost_usd, 2 * plan.test_rows, chunk, forecast.call_usd, forecast.round_usd)
+    cap = MoneyCap(max_cost_usd, 2 * plan.final_rows, chunk, forecast.call_usd, forecast.round_usd)
     if cap.is_reached(Spent(0.0, 0.0)):
         needed = (cap.test_rollouts + cap.next_rollouts) * cap.call_usd + cap.round_usd
         raise ConfigError(

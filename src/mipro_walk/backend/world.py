@@ -25,6 +25,8 @@ PROPOSAL_TOKENS = {"mipro": 400, "gepa": 1_000}
 LOCAL_PROPOSAL_TOKENS = 120
 """Longest answer of the meta-model; the small local one rambles on, at twenty seconds an answer. GEPA asks for all that
 was learned of the task, so its instructions are longer."""
+PINNED: Split = "pinned"
+JUDGE_TEMPERATURE, JUDGE_TOKENS = 0.0, 16
 MAX_POOL_ROWS = 500
 """Rows taken from a split when the config names no seeds."""
 
@@ -43,6 +45,7 @@ class GatewayWorld:
     config: RunConfig
     policy: ChatGateway
     meta: ChatGateway
+    judge: ChatGateway
     wishes: Wishes
     notes: list[str]
     see_request: SeeRequest = field(default=ignore_request, kw_only=True)
@@ -51,10 +54,17 @@ class GatewayWorld:
         """Return in words where the rows come from."""
         raise NotImplementedError
 
+    def needs_judge(self) -> bool:
+        """Return whether a judge scores the answers."""
+        return False
+
     def models(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return what identifies both models."""
+        """Return what identifies the models: policy and meta-model, and the judge if there is one."""
         policy = self.config.policy
+        endpoint = self.judge.endpoint
+        judge = {"judge": {"provider": endpoint.provider, "model": endpoint.model}} if self.needs_judge() else {}
         return {
+            **judge,
             "policy": {
                 "provider": self.policy.endpoint.provider,
                 "model": self.policy.endpoint.model,
@@ -130,7 +140,7 @@ class TaskAppWorld(GatewayWorld):
     _info: TaskAppInfo | None = None
     _instruction: str = ""
     _splits: Mapping[Split, str] | None = None
-    _queries: Mapping[tuple[Split, int], str] = field(default_factory=dict)
+    _queries: dict[tuple[Split, int], str] = field(default_factory=dict)
 
     def load_task(self) -> Task:
         """Ask the task app what it is about and for the rows of the three pools."""
@@ -143,12 +153,14 @@ class TaskAppWorld(GatewayWorld):
                 "Give one in [prompt_learning.initial_prompt], or let /task_info answer prompt.instruction.",
             )
         pools, limits = pools_of(config), limits_of(config)
-        self._splits = {name: pool.split or info.default_split for name, pool in pools.items()}
+        self._splits = {name: pool.split or info.default_split for name, pool in pools.items()} | {PINNED: PINNED}
         rows = {
             name: self.task_app.rows(self._splits[name], self._seeds(info, name, pool, limits[name]), config.env_config)
             for name, pool in pools.items()
         }
+        pinned = self.task_app.rows(PINNED, range(info.split_rows.get(PINNED, 0)), config.env_config)
         self._queries = {(name, row.seed): row.query for name in rows for row in rows[name]}
+        self._queries |= {(PINNED, row.seed): row.query for row in pinned}
         return Task(
             name=info.task_app_id,
             description=info.description or info.name,
@@ -160,11 +172,18 @@ class TaskAppWorld(GatewayWorld):
             dataset_hash=fingerprint(
                 [info.dataset_hash, {n: [[r.seed, r.query, r.label] for r in rows[n]] for n in rows}]
             ),
+            kind=info.kind,
+            fixed=info.fixed,
+            pinned=pinned,
         )
 
     def source(self) -> str:
         """Return what the task app says of its data."""
         return self._info.source if self._info else "unknown"
+
+    def needs_judge(self) -> bool:
+        """Return whether the app says that a judge scores its answers."""
+        return self._info is not None and self._info.needs_judge
 
     def run_rollout(self, rollout: Rollout) -> Outcome:
         """Let the task app answer one row with the candidate's prompt; ask again if the app itself fails.
@@ -193,12 +212,18 @@ class TaskAppWorld(GatewayWorld):
             RolloutPolicy(policy.temperature, policy.max_completion_tokens),
             tag=rollout.tag,
         )
+        judge_id = self._open_judge()
         try:
-            outcome = self.task_app.rollout(self._rollout_body(rollout, trial_id))
+            outcome = self.task_app.rollout(self._rollout_body(rollout, trial_id, judge_id))
         finally:
             trace = self.interceptor.close(trial_id)
+            judged = self.interceptor.close(judge_id) if judge_id else None
         if (fatal := self.policy.fatal_failure) is not None:
             raise cannot_ask("policy model", fatal)
+        if (fatal := self.judge.fatal_failure) is not None:
+            raise cannot_ask("judge", fatal)
+        if judged is not None and judged.failure is not None:
+            return Outcome(None, None, f"the judge's call failed: {judged.failure.reason}"), True
         if trace is not None and trace.failure is not None:
             # Whatever score the app made of a call that failed, it measured nothing.
             return Outcome(None, None, f"the model call failed: {trace.failure.reason}"), True
@@ -207,6 +232,13 @@ class TaskAppWorld(GatewayWorld):
                 if exchange.sent:
                     self.note_request(rollout, self._queries[rollout.split, rollout.seed], exchange.sent)
         return outcome, False
+
+    def _open_judge(self) -> str:
+        """Open the way to the judge for one rollout; ``""`` if none is needed."""
+        if not self.needs_judge():
+            return ""
+        policy = RolloutPolicy(JUDGE_TEMPERATURE, JUDGE_TOKENS, self.judge.endpoint.model)
+        return self.interceptor.open(None, "", self.judge, policy)
 
     def _seeds(self, info: TaskAppInfo, name: Split, pool: Pool, limit: int) -> list[int]:
         assert self._splits is not None
@@ -218,7 +250,7 @@ class TaskAppWorld(GatewayWorld):
             )
         return seeds_of(pool, info.split_rows.get(split, 0), limit)
 
-    def _rollout_body(self, rollout: Rollout, trial_id: str) -> dict[str, Any]:
+    def _rollout_body(self, rollout: Rollout, trial_id: str, judge_id: str) -> dict[str, Any]:
         """Return the request; the prompt goes both ways, by the interceptor's URL and as a template."""
         assert self._splits is not None
         policy = self.config.policy
@@ -243,6 +275,7 @@ class TaskAppWorld(GatewayWorld):
                     "max_completion_tokens": policy.max_completion_tokens,
                     "trace_correlation_id": f"trace_{trial_id}",
                     "timeout_seconds": self.policy.deadline_seconds + 5.0,
+                    **({"judge_url": f"{self.interceptor_url}/{judge_id}"} if judge_id else {}),
                     **self._template(rollout),
                 },
             },

@@ -34,6 +34,7 @@ def render_explanations(document: Part, console: Console) -> None:
         heading("What helped", console)
         _ablation(document.get("ablation"), console)
         _importance(document.get("importance"), console)
+    _measures(document, console)
     _labels(document.get("labels") or [], console)
     _confusions(document.get("confusions"), console)
     _rows(document, console)
@@ -99,6 +100,45 @@ def _importance(importance: Part | None, console: Console) -> None:
             f"of what set the better half of {importance['candidates']} candidates apart on val rows"
         )
     _note(f"Importance in the search: {visible(words, console.encoding)}.", console)
+
+
+# ---- further measures
+
+
+def _measures(document: Part, console: Console) -> None:
+    figures, correlation, judge = (document.get(name) for name in ("figures", "correlation", "judge"))
+    if not figures and not correlation and not judge:
+        return
+    heading("Other measures on the same test rows", console)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("", "baseline", "winner", "rows"):
+        table.add_column(title, justify="left" if not title else "right", overflow="fold")
+    for figure in figures or []:
+        name = _name(figure["name"], console, 40)
+        table.add_row(Text(name), f"{figure['baseline']:.2f}", f"{figure['winner']:.2f}", str(figure["n"]))
+    if correlation:
+        before, after = correlation["baseline"], correlation["winner"]
+        rows = str(before["n"]) if before["n"] == after["n"] else f"{before['n']} / {after['n']}"
+        table.add_row(Text("rank correlation"), _number(before["value"]), _number(after["value"]), rows)
+    if table.row_count:
+        console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
+    if judge:
+        _note(judge_in_words(judge), console)
+
+
+def judge_in_words(judge: Part) -> str:
+    """Return how far the judge agrees with itself."""
+    if not judge["rated_twice"]:
+        return "The judge rated no answer twice, so its noise is not known."
+    return (
+        f"Judge's noise: {judge['rated_twice']} answers were rated twice; {judge['same']} got the same rating, the "
+        f"mean difference is {judge['mean_difference']:.2f} and the largest {judge['largest_difference']:.2f} on the "
+        "scale of scores (0 to 1). Gains near that size may be noise."
+    )
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
 
 
 # ---- labels, pairs, rows

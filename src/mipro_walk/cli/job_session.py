@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mipro_walk.clients.backend import BackendClient
     from mipro_walk.config import RunConfig
-    from mipro_walk.walkthrough.services import Services
+    from mipro_walk.walkthrough.services import Services, TaskApp
 
 DISPLAY_VARIABLE = "MIPRO_WALK_DISPLAY"
 KEY_VARIABLE = "ENVIRONMENT_API_KEY"
@@ -92,6 +92,27 @@ def require_task_app(url: str, key: str | None) -> None:
         raise KeyMissingError(f"The task app at {url} refused the key.", f"Set {KEY_VARIABLE} to the key it has.")
 
 
+def start_project_app(services: Services, config: RunConfig, project: Path, key: str, *, detached: bool) -> TaskApp:
+    """Return the task app of a project at the address of its configuration, started unless it answers there.
+
+    Raises:
+        UnreachableError: something else answers there, or it does not start.
+    """
+    from mipro_walk.paths import home
+    from mipro_walk.walkthrough.services import TaskApp, port_holder
+
+    port = urlsplit(config.task_app_url).port or 80
+    holder = port_holder(port, key, str(project))
+    if holder is None:
+        return services.start_task_app(key, port, str(project), home() / "task_app.log", detached=detached)
+    if not holder.is_usable:
+        raise UnreachableError(
+            f"Port {port} is taken by {holder}, which is not the task app of {project} with this key.",
+            "Stop it, or name another port in task_app_url.",
+        )
+    return TaskApp(holder.url, None, False)
+
+
 def ensure_task_app(services: Services, launch: Mapping[str, Any], url: str) -> None:
     """Make sure that the task app a job needs answers; one that was ours is started again, with the same data.
 
@@ -112,7 +133,7 @@ def ensure_task_app(services: Services, launch: Mapping[str, Any], url: str) -> 
     if not key:
         raise KeyMissingError(f"There is no key for the task app in {key_file}.", f"Set {KEY_VARIABLE}.")
     port = int(how.get("port") or urlsplit(url).port or 0)
-    data = str(how.get("data") or how.get("source") or "sample")
+    data = str(how.get("project") or how.get("data") or how.get("source") or "sample")
     services.start_task_app(key, port, data, home() / "task_app.log")
 
 

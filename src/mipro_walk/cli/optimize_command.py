@@ -1,11 +1,11 @@
-"""``mipro-walk optimize``: a job on Banking77 in this process, without starting any server but the local model."""
+"""``mipro-walk optimize``: a job in this process, without starting any server but the local model."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +13,17 @@ from mipro_walk.cli.console import is_interactive, stderr_console, stdout_consol
 from mipro_walk.cli.options import print_json
 from mipro_walk.errors import IncompleteError, error_with_code
 
+if TYPE_CHECKING:
+    from mipro_walk.project.loading import Project
+    from task_apps.banking77.data import TaskData
+
 
 def optimize(
-    config: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("mipro_config.toml"),
+    config: Annotated[
+        Path, typer.Argument(metavar="PROJECT_OR_CONFIG", help="A project's folder, or a configuration file.")
+    ] = Path("mipro_config.toml"),
     data: Annotated[
-        str, typer.Option("--data", metavar="PATH|hub|sample", help="Where the rows come from.")
+        str, typer.Option("--data", metavar="PATH|hub|sample", help="Where Banking77's rows come from.")
     ] = "sample",
     results: Annotated[Path | None, typer.Option("--results", metavar="DIR", help="Where the files go.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object at the end.")] = False,
@@ -30,9 +36,14 @@ def optimize(
     ] = None,
     model_path: Annotated[Path | None, typer.Option("--model-path", metavar="FILE", help="A GGUF file.")] = None,
 ) -> None:
-    """Optimize Banking77 in this process: no task app, no backend. The same command goes on after a stop.
+    """Optimize a project, or Banking77, in this process, without servers. The same command goes on after a stop.
 
-    Example: mipro-walk optimize configs/quick-local.toml --results results
+    A configuration file beside a task.toml belongs to that project; any other one is about Banking77.
+
+    \b
+    Examples:
+      mipro-walk optimize my-task
+      mipro-walk optimize configs/quick-local.toml --results results
     """
     from mipro_walk.backend.in_process import load_data, run_in_process
     from mipro_walk.backend.settings import BackendSettings
@@ -42,6 +53,8 @@ def optimize(
     from mipro_walk.cli.visible import visible
     from mipro_walk.config import load_config
     from mipro_walk.paths import backend_key, home
+    from mipro_walk.project.definition import config_of, project_of
+    from mipro_walk.project.loading import load_project
     from mipro_walk.report.files import write_results
     from mipro_walk.walkthrough.submit_job import (
         TrainResult,
@@ -51,6 +64,13 @@ def optimize(
     )
 
     console = stderr_console()
+    project, config = project_of(config), config_of(config)
+    if project is None:
+        rows: TaskData | Project = load_data(data)
+    else:
+        rows = load_project(project)
+        for finding in rows.findings:
+            console.print(visible(f"{finding.level}: {finding.text}"), markup=False)
     loaded = with_spending_limit(
         load_config(config),
         max_cost_usd=max_cost_usd,
@@ -66,9 +86,7 @@ def optimize(
         console.print(visible(text, console.encoding), markup=False, soft_wrap=not console.is_terminal)
 
     try:
-        job, documents = run_in_process(
-            settings, loaded, load_data(data), say, on_status=lambda status: say(heartbeat(status))
-        )
+        job, documents = run_in_process(settings, loaded, rows, say, on_status=lambda status: say(heartbeat(status)))
     except KeyboardInterrupt:
         again = "Run the same command again to go on."
         raise StoppedByUserError("Paused; everything that was paid for is kept.", again) from None

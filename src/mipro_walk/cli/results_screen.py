@@ -187,7 +187,8 @@ def _dollars(cost: float | None) -> str:
 
 def _calls(usage: Mapping[str, Any]) -> str:
     calls = {role: int((part or {}).get("calls") or 0) for role, part in usage.items()}
-    return f"{calls.get('policy', 0):,} to the policy model, {calls.get('meta', 0):,} to the meta-model"
+    judge = f", {calls['judge']:,} to the judge" if calls.get("judge") else ""
+    return f"{calls.get('policy', 0):,} to the policy model, {calls.get('meta', 0):,} to the meta-model{judge}"
 
 
 def _tokens(usage: Mapping[str, Any]) -> str:

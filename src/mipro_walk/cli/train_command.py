@@ -18,6 +18,7 @@ from mipro_walk.cli.job_session import (
     ensure_task_app,
     open_backend,
     require_task_app,
+    start_project_app,
     task_app_key,
 )
 from mipro_walk.errors import ConfigError, PrerequisiteError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # what these need is heavy; --help does without it
     from rich.console import Console
 
     from mipro_walk.clients.backend import BackendClient
+    from mipro_walk.config import RunConfig
+    from mipro_walk.walkthrough.services import Services
     from mipro_walk.walkthrough.submit_job import Follow, TrainResult
 
 Backend = Annotated[
@@ -53,7 +56,9 @@ Results = Annotated[
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="The configuration file.")] = Path("mipro_config.toml"),
+    config: Annotated[
+        Path, typer.Argument(help="The configuration file, or a project's folder: its task app is started, too.")
+    ] = Path("mipro_config.toml"),
     poll: Annotated[bool, typer.Option("--poll/--no-poll", help="Follow the job to its end.")] = True,
     backend: Backend = None,
     display: DisplayOption = None,
@@ -75,20 +80,25 @@ def train(
     Example: mipro-walk train mipro_config.toml --poll --max-cost-usd 1
     """
     from mipro_walk.config import load_config
+    from mipro_walk.project.definition import config_of, project_of
     from mipro_walk.walkthrough.submit_job import submit_and_follow, with_spending_limit
 
     output = _Output(display, events, as_json, open_page)
+    project, config = project_of(config), config_of(config)
     loaded = load_config(config)
     loaded = with_spending_limit(
         loaded, max_cost_usd=max_cost_usd, yes=yes, is_interactive=is_interactive(), confirm=_confirm
     )
     folder = (results or loaded.results_path(config)).expanduser().absolute()
     key = task_app_key(loaded, config.absolute())
-    launch = {"config": str(config.absolute()), "results_folder": str(folder)}
+    launch: dict[str, Any] = {"config": str(config.absolute()), "results_folder": str(folder)}
     with ExitStack() as stack:
         with output.waiting("starting the backend"):
             opened = stack.enter_context(open_backend(backend, outlives_us=open_page or not poll))
-            if backend is None:
+            if project is not None:
+                key, started = _start_project(opened.services, loaded, project.absolute(), key, detached=not poll)
+                launch |= started
+            elif backend is None:
                 require_task_app(loaded.task_app_url, key)
             if key:
                 opened.client.register_environment_key(key)
@@ -100,6 +110,20 @@ def train(
         follow = output.follow(opened.client, is_ours=opened.is_ours)
         done = submit_and_follow(opened.client, loaded, follow=follow, results_folder=folder, launch=launch)
     output.show(done, folder, fail_under)
+
+
+def _start_project(
+    services: Services, config: RunConfig, project: Path, key: str | None, *, detached: bool
+) -> tuple[str, dict[str, Any]]:
+    """Start a project's task app unless it runs; return the key and what ``resume`` needs to start it again."""
+    from mipro_walk.paths import Workdir
+    from mipro_walk.walkthrough.keys import environment_key
+    from mipro_walk.walkthrough.services import launch_of
+
+    workdir = Workdir.open(None)
+    key = key or environment_key(os.environ, workdir).value
+    app = start_project_app(services, config, project, key, detached=detached)
+    return key, launch_of(app, str(project), workdir.env_key)
 
 
 def resume(

@@ -20,6 +20,8 @@ from mipro_walk.types import Example, Outcome, fingerprint
 INFO_TIMEOUT_SECONDS = 10.0
 SEEDS_PER_CALL = 200
 """Seeds go into the URL; longer ones are refused by some servers."""
+MAX_ANSWER_CHARS = 500
+MAX_FIGURES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class TaskAppInfo:
         split_rows: rows by split name; empty if the app does not say.
         dataset_hash: over the split hashes; empty if the app does not give them.
         source: where its rows come from, in words.
+        kind: what an answer is; empty if the app does not say.
+        fixed: texts that every instruction must hold.
     """
 
     task_app_id: str
@@ -41,7 +45,14 @@ class TaskAppInfo:
     dataset_hash: str
     source: str
     default_split: str
+    kind: str
+    fixed: tuple[str, ...]
     raw: Mapping[str, Any]
+
+    @property
+    def needs_judge(self) -> bool:
+        """Whether answers are scored by a judge model."""
+        return isinstance(self.raw.get("judge"), dict)
 
 
 class TaskAppClient:
@@ -80,6 +91,8 @@ class TaskAppClient:
             dataset_hash=fingerprint(hashes) if hashes and all(hashes.values()) else "",
             source=": ".join(str(source[k]) for k in ("name", "detail") if source.get(k)) or "unknown",
             default_split=str(body.get("default_split") or "train"),
+            kind=str(body.get("kind") or ""),
+            fixed=tuple(str(part) for part in _mapping(body, "prompt").get("fixed") or ()),
             raw=body,
         )
 
@@ -151,8 +164,21 @@ def read_outcome(body: Any) -> Outcome:
     details = details if isinstance(details, dict) else {}
     predicted = details.get("predicted")
     return Outcome(
-        float(score), None if predicted is None else str(predicted)[:500], str(details.get("reason") or "")[:200]
+        float(score),
+        None if predicted is None else str(predicted)[:MAX_ANSWER_CHARS],
+        str(details.get("reason") or "")[:200],
+        _figures(details.get("figures")),
     )
+
+
+def _figures(value: Any) -> dict[str, float]:
+    """Return the further measures that are finite numbers; others say nothing."""
+    items = list(value.items())[:MAX_FIGURES] if isinstance(value, dict) else []
+    return {
+        str(name)[:100]: float(number)
+        for name, number in items
+        if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    }
 
 
 def _mean_step_reward(body: Mapping[str, Any]) -> float | None:

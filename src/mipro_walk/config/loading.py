@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -22,6 +23,7 @@ from mipro_walk.errors import ConfigError
 MAX_BYTES = 64 * 1024
 ENV_PREFIX = "MIPRO_WALK_"
 CREATE_HINT = "Create one with: mipro-walk config create"
+LARGE_HINT = "Write pools as ranges: online_pool = [{ start = 0, end = 500 }]."
 
 OVERRIDES: dict[str, Place] = {
     key: (table, key)
@@ -71,8 +73,13 @@ def _place(draft: Draft, place: Place) -> Place:
     return (GEPA, place[1]) if is_gepas else place
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, hint: str = "", large_hint: str = LARGE_HINT, allow_bom: bool = False) -> str:
     """Return the file's text, line ends as in the file.
+
+    Args:
+        path: a regular file of at most 64 KiB, or a link to one.
+        hint, large_hint: what to do about a file that is missing, or too large.
+        allow_bom: leave out the mark that some editors put before UTF-8, instead of refusing it.
 
     Raises:
         ConfigError: missing, not a regular file, too large, or not plain UTF-8.
@@ -81,7 +88,7 @@ def read_text(path: Path) -> str:
         # Without O_NONBLOCK opening a FIFO would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise ConfigError(f"There is no file {str(path)!r}.", f"{CREATE_HINT} {path}") from None
+        raise ConfigError(f"There is no file {str(path)!r}.", hint or f"{CREATE_HINT} {path}") from None
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not a file name"
         raise ConfigError(f"Cannot read {str(path)!r}: {reason}.", "Name a readable TOML file.") from None
@@ -95,9 +102,9 @@ def read_text(path: Path) -> str:
     if len(content) > MAX_BYTES:
         raise ConfigError(
             f"{str(path)!r} is larger than {MAX_BYTES // 1024} KiB.",
-            "Write pools as ranges: online_pool = [{ start = 0, end = 500 }].",
+            large_hint,
         )
-    return _decode(content, path)
+    return _decode(content.removeprefix(codecs.BOM_UTF8) if allow_bom else content, path)
 
 
 def _decode(content: bytes, path: Path) -> str:

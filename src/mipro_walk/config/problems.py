@@ -23,10 +23,13 @@ class Problems:
     Attributes:
         origin: what was read, for the headline: a file's path, ``request body``.
         lines: line numbers by dotted key, where known.
+        subject, fix: what the problems are in and what to do, for the headline.
     """
 
     origin: str
     lines: Mapping[str, int] = field(default_factory=dict)
+    subject: str = "configuration"
+    fix: str = "Correct these keys; docs/configuration.md lists every key with its range."
     _found: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, where: str, text: str) -> None:
@@ -39,6 +42,11 @@ class Problems:
         hint = f" It belongs in [{elsewhere}]." if elsewhere else _did_you_mean(key, known)
         where = f"{table}.{key}".lstrip(".")
         self.add(where, f"Unknown key {show(key)} in {place}{self.at(where)}.{hint}")
+
+    def unknown_name(self, where: str, what: str, name: str, known: Iterable[str], home: str) -> None:
+        """Note a ``name`` within the value of ``where`` that ``home`` does not list, with the nearest one that is."""
+        hint = _did_you_mean(name, known)
+        self.add(where, f"{where}{self.at(where)} has the {what} {show(name)}, which is not in {home}.{hint}")
 
     def line(self, where: str) -> int | None:
         """Return the line of the key, else of the nearest table around it."""
@@ -63,11 +71,8 @@ class Problems:
             return
         texts = [text for _, text in sorted(self._found, key=lambda item: item[0])]
         count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
-        headline = f"{self.origin}: {count} in the configuration."
-        raise ConfigError(headline, FIX, problems=texts)
-
-
-FIX = "Correct these keys; docs/configuration.md lists every key with its range."
+        headline = f"{self.origin}: {count} in the {self.subject}."
+        raise ConfigError(headline, self.fix, problems=texts)
 
 
 def show(value: object) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mipro_walk.core.ablation import Ablation
+from mipro_walk.core.pinned import PinnedCheck
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.pooling import Estimate, Key
 from mipro_walk.core.result import TrialRecord
@@ -28,6 +29,8 @@ def job_started(plan: Plan, num_iterations: int) -> Event:
         f"{plan.finalists} for finalists ({sizes} candidates, {num_iterations} iterations): at most {plan.budget}; "
         f"then {2 * plan.test_rows} for the final test and {2 * plan.ablation_rows} for the ablation"
     )
+    if plan.pinned_rows:
+        text += f", and {2 * plan.pinned_rows} for pinned rows"
     data = {"num_iterations": num_iterations, "num_trials_per_iteration": 1, "plan": plan.as_dict()}
     return Event("mipro.job.started", text, data)
 
@@ -231,6 +234,21 @@ def verdict(comparison: PairedComparison) -> Event:
             "cautious_high": c.cautious_high,
         },
     )
+
+
+def pinned_progress(done: int, total: int) -> Event:
+    """Report how far the pinned rows are, baseline and winner together."""
+    return Event("mipro.pinned.progress", f"  Pinned rows: {done}/{total} rollouts", {"done": done, "total": total})
+
+
+def pinned_checked(check: PinnedCheck) -> Event:
+    """Report whether the winner is worse on a row that must not get worse."""
+    broken, unknown = check.count("broken"), check.count("unknown")
+    text = f"Pinned rows: {check.count('held')} of {len(check.rows)} hold, {broken} broken, {unknown} unknown"
+    if not check.holds:
+        text += "; the winner is not recommended"
+    data = {"rows": len(check.rows), "held": check.count("held"), "broken": broken, "unknown": unknown}
+    return Event("mipro.pinned.checked", text, data, "info" if check.holds else "warning")
 
 
 def ablation_progress(done: int, total: int) -> Event:

@@ -56,6 +56,7 @@ def optimize(
     finalists = race.finalists()
     winner_key = finalists[0].key if finalists else BASELINE
     test = None if reason == evaluation.CANCELLED else run.tested(race.space, winner_key)
+    pinned = None if reason == evaluation.CANCELLED else run.check_pinned(race.space.candidate(winner_key))
     ablation = run.ablation(race.space, winner_key, test)
     return OptimizationResult(
         plan,
@@ -71,6 +72,7 @@ def optimize(
         run.evidence,
         report,
         ablation,
+        pinned,
     )
 
 

@@ -28,6 +28,11 @@ class SearchPlan(Protocol):
         ...
 
     @property
+    def final_rows(self) -> int:
+        """Rows that both answer at the end: the test's and the pinned ones."""
+        ...
+
+    @property
     def total(self) -> int:
         """Most rollouts of the whole run."""
         ...
@@ -48,7 +53,8 @@ class Plan:
         finalists: rollouts of the last rung.
         rungs: the rounds of the race.
         test_rows: test rows that the baseline and the winner answer each.
-        ablation_rows: of these, the first ones that two further prompts answer each, to take the winner apart.
+        pinned_rows: rows that must not get worse, which both answer, too.
+        ablation_rows: of the test rows, the first ones that two further prompts answer each, to take it apart.
     """
 
     budget: int
@@ -61,6 +67,7 @@ class Plan:
     rungs: tuple[Rung, ...]
     test_rows: int
     ablation_rows: int
+    pinned_rows: int = 0
 
     @property
     def confirmation_rows(self) -> int:
@@ -70,7 +77,12 @@ class Plan:
     @property
     def total(self) -> int:
         """Most rollouts of the whole run, the final test and the ablation included."""
-        return self.budget + 2 * self.test_rows + 2 * self.ablation_rows
+        return self.budget + 2 * self.final_rows + 2 * self.ablation_rows
+
+    @property
+    def final_rows(self) -> int:
+        """Rows that the baseline and the winner answer each at the end."""
+        return self.test_rows + self.pinned_rows
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain data."""
@@ -111,4 +123,5 @@ def make_plan(settings: OptimizerSettings, task: Task) -> Plan:
         rungs=rungs,
         test_rows=min(settings.test_size, len(task.test)),
         ablation_rows=min(settings.ablation_size, settings.test_size, len(task.test)),
+        pinned_rows=len(task.pinned),
     )

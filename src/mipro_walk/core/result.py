@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.bootstrap import Evidence
+from mipro_walk.core.pinned import PinnedCheck
 from mipro_walk.core.plan import Plan, SearchPlan
 from mipro_walk.core.scoreboard import Entry, Scoreboard
 from mipro_walk.core.search_space import BASELINE, DemoSet, SearchSpace
@@ -93,6 +94,7 @@ class RunResult(ABC):
             instruction. ``baseline_key`` likewise.
         test: ``None`` if there was none.
         ablation: ``None`` if it does not apply.
+        pinned: ``None`` if no row is pinned or nothing was found.
         rollouts: of the search and its preparation, recorded or not.
         refused: why how many proposed instructions were refused.
         data: which rows were used and which dropped.
@@ -104,6 +106,7 @@ class RunResult(ABC):
     winner_key: tuple[int, ...]
     test: TestResult | None
     ablation: Ablation | None
+    pinned: PinnedCheck | None
     stop_reason: str
     rollouts: int
     refused: Counter[str]
@@ -146,7 +149,12 @@ class RunResult(ABC):
 
     @property
     def recommendation(self) -> Literal["winner", "baseline"]:
-        """``"winner"`` if the test shows it better or there was no test, else ``"baseline"``."""
+        """``"winner"`` if the test shows it better or there was no test, else ``"baseline"``.
+
+        A winner that breaks a pinned row, or of which that is not known, is not recommended.
+        """
+        if self.pinned is not None and not self.pinned.holds:
+            return "baseline"
         if self.test is None:
             return "winner"
         return "winner" if self.test.comparison.verdict == "better" else "baseline"
@@ -180,6 +188,7 @@ class OptimizationResult(RunResult):
     evidence: Evidence
     data: SplitReport
     ablation: Ablation | None = None
+    pinned: PinnedCheck | None = None
 
     @property
     def baseline(self) -> Candidate:

@@ -118,7 +118,7 @@ class Run(Session):
         if new and (reason := self.ask_outside()):
             return self._no_ablation(reason)
         self.emit(events.phase(4, "Ablation: instruction and demonstrations apart"))
-        asked = self.ask_test_rows(new, test.seeds[:rows], events.ablation_progress)
+        asked = self.ask_rows(new, test.seeds[:rows], events.ablation_progress)
         found = ablate(tested | dict(zip(new, asked, strict=True)), baseline, winner, new)
         self.emit(events.ablation_completed(found))
         return found

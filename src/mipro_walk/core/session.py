@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from mipro_walk.core import events
 from mipro_walk.core.evaluation import Emit, Evaluator, Stops
 from mipro_walk.core.leaks import LeakGuard
+from mipro_walk.core.pinned import PinnedCheck, check_pinned
 from mipro_walk.core.plan import SearchPlan
 from mipro_walk.core.result import TestResult
 from mipro_walk.core.settings import SearchSettings
 from mipro_walk.core.statistics import compare_paired
-from mipro_walk.types import Candidate, Event, Outcome, Rollout, Task
+from mipro_walk.types import Candidate, Event, Outcome, Rollout, Split, Task
 
 CHUNK = 64
 """Rollouts handed out at once: enough to keep many connections busy, few enough to stop soon."""
@@ -58,16 +59,30 @@ class Session:
         if not seeds:
             return None
         self.emit(events.phase(3, "Final test on unseen rows"))
-        first, second = self.ask_test_rows([baseline, winner], seeds)
+        first, second = self.ask_rows([baseline, winner], seeds)
         comparison = compare_paired([o.score for o in first], [o.score for o in second])
         return TestResult(tuple(seeds), tuple(first), tuple(second), comparison)
 
-    def ask_test_rows(
-        self, candidates: Sequence[Candidate], seeds: Sequence[int], progress: Progress = events.test_progress
+    def check_pinned(self, winner: Candidate) -> PinnedCheck | None:
+        """Score the starting prompt and the winner on the pinned rows. Paid beside the budget, like the test."""
+        rows, baseline = self.task.pinned, Candidate(self.task.instruction)
+        if not rows or winner == baseline:
+            return None
+        answers = self.ask_rows([baseline, winner], [row.seed for row in rows], events.pinned_progress, "pinned")
+        found = check_pinned(rows, *answers)
+        self.emit(events.pinned_checked(found))
+        return found
+
+    def ask_rows(
+        self,
+        candidates: Sequence[Candidate],
+        seeds: Sequence[int],
+        progress: Progress = events.test_progress,
+        split: Split = "test",
     ) -> list[list[Outcome]]:
         """Return the outcomes of each candidate, in the order of ``seeds``. The same candidate is asked once."""
         distinct = list(dict.fromkeys(candidates))
-        rollouts = [Rollout(candidate, "test", seed) for candidate in distinct for seed in seeds]
+        rollouts = [Rollout(candidate, split, seed) for candidate in distinct for seed in seeds]
         outcomes: list[Outcome] = []
         for start in range(0, len(rollouts), CHUNK):
             outcomes += self.evaluator.evaluate(rollouts[start : start + CHUNK])

@@ -53,8 +53,9 @@ class SplitReport:
 
 def clean(task: Task) -> tuple[Task, SplitReport]:
     """Return the task with disjoint splits and a mixed ``val`` order, and what was done. Deterministic."""
-    val, from_val = _without(task.val, "val", {"test": task.test})
-    train, from_train = _without(task.train, "train", {"test": task.test, "val": val})
+    held_out: dict[Split, Sequence[Example]] = {"test": task.test, "pinned": task.pinned}
+    val, from_val = _without(task.val, "val", held_out)
+    train, from_train = _without(task.train, "train", {**held_out, "val": val})
     mixed = val if not task.labels or is_mixed(val) else mix(val)
     cleaned = replace(task, train=tuple(train), val=tuple(mixed))
     overlaps = (*from_val, *from_train)
@@ -72,7 +73,7 @@ def check_pools(task: Task, settings: OptimizerSettings) -> None:
     """Refuse pools that MIPRO cannot work with.
 
     Raises:
-        ConfigError: an empty split, more demonstrations than rows, or a pool of one label.
+        ConfigError: as :func:`check_rows`, or more demonstrations than rows.
     """
     check_rows(task, settings, needs_train=settings.optimize_demos or settings.num_bootstrap_seeds > 0)
     if settings.optimize_demos and settings.num_demos > len(task.train):
@@ -86,8 +87,13 @@ def check_rows(task: Task, settings: SearchSettings, *, needs_train: bool) -> No
     """Refuse pools that no algorithm can work with.
 
     Raises:
-        ConfigError: an empty split, or a pool of one label.
+        ConfigError: an empty split, a pool of one label, or a starting instruction that lacks a fixed part.
     """
+    if missing := [part for part in task.fixed if part not in task.instruction]:
+        raise ConfigError(
+            f"The starting instruction lacks a fixed part of the task: {missing[0][:80]!r}.",
+            "Leave initial_prompt out of the configuration, or keep the fixed parts in it, byte for byte.",
+        )
     if not task.val:
         raise ConfigError("The val split has no rows to search on.", "Give online_pool at least one seed.")
     if not task.train and needs_train:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import correlation
 from typing import Literal
 
 import numpy as np
@@ -176,3 +177,18 @@ def _resampled(differences: np.ndarray) -> tuple[float, float, float]:
         extreme += int((np.abs(flipped) >= observed - 1e-12).sum())
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high), (extreme + 1) / (RESAMPLES + 1)
+
+
+def spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return Spearman's rank correlation, ties at their mean rank; ``None`` where one side does not vary."""
+    if len(pairs) < 2:
+        return None
+    one, other = (_ranks([pair[side] for pair in pairs]) for side in (0, 1))
+    if len(set(one)) < 2 or len(set(other)) < 2:
+        return None
+    return round(correlation(one, other), 6)
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    order = sorted(values)
+    return [order.index(value) + (order.count(value) + 1) / 2 for value in values]

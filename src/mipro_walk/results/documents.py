@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mipro_walk.core.gepa_search.records import GepaResult
+from mipro_walk.core.pinned import PinnedCheck
 from mipro_walk.core.result import OptimizationResult, RunResult, TestResult
 from mipro_walk.core.scoreboard import common_scores
 from mipro_walk.core.search_space import BASELINE, DemoSet, Instruction
@@ -64,6 +65,7 @@ def _best_prompt(
         "request": requests.get(recommended.prompt_hash),
         "model": dict(model),
         "score": _test_score(result.test),
+        "pinned": _pinned(result.pinned),
         "search_score": None if found is None else {"split": "val", "mean": found.mean, "n": found.n},
         "baseline": _prompt(result.baseline, requests),
         "winner": {
@@ -193,6 +195,25 @@ def _test_rows(task: Task, test: TestResult | None) -> Document | None:
         "baseline": [outcome.score for outcome in test.baseline],
         "winner": [outcome.score for outcome in test.winner],
     }
+
+
+def _pinned(check: PinnedCheck | None) -> Document | None:
+    """Return what became of the rows that must not get worse. They are in no score."""
+    if check is None:
+        return None
+    shown: dict[str, list[Document]] = {"broken": [], "unknown": []}
+    for pinned in check.rows:
+        if pinned.status != "held":
+            shown[pinned.status].append(
+                {
+                    "seed": pinned.row.seed,
+                    "query": pinned.row.query,
+                    "label": pinned.row.label,
+                    "baseline": {"answer": pinned.baseline.predicted, "score": pinned.baseline.score},
+                    "winner": {"answer": pinned.winner.predicted, "score": pinned.winner.score},
+                }
+            )
+    return {"n": len(check.rows), "held": check.count("held"), "holds": check.holds, **shown}
 
 
 def _prompt(candidate: Candidate, requests: Mapping[str, Mapping[str, Any]]) -> Document:

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.importance import Importance, axis_importance
 from mipro_walk.core.result import OptimizationResult, RunResult, TestResult
-from mipro_walk.core.statistics import compare_paired
+from mipro_walk.core.search_space import BASELINE
+from mipro_walk.core.statistics import compare_paired, spearman
 from mipro_walk.types import Example, Outcome, Task
 
 Document = dict[str, Any]
+SECOND_RATING = "second rating"
+"""The figure that holds a judge's second rating of the same answer."""
+PLACES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,49 @@ def explain(task: Task, result: RunResult) -> Document:
         "fixed": [_row(pair) for pair in pairs if not _is_right(pair.baseline) and _is_right(pair.winner)],
         "broken": [_row(pair) for pair in pairs if _is_right(pair.baseline) and not _is_right(pair.winner)],
         "confusions": _confusions(pairs) if has_labels else None,
+        "figures": _figures(pairs) or None,
+        "correlation": _correlation(pairs) if task.kind == "rating" and test is not None else None,
+        "judge": _judge(pairs, result.winner_key != BASELINE) if task.kind == "judged" and test is not None else None,
+    }
+
+
+def _figures(pairs: Sequence[Pair]) -> list[Document]:
+    """Return the means of further measures over the rows that have them for both prompts."""
+    names = {name: None for pair in pairs for name in pair.baseline.figures if name != SECOND_RATING}
+    found = []
+    for name in names:
+        both = [
+            (p.baseline.figures[name], p.winner.figures[name])
+            for p in pairs
+            if name in p.baseline.figures and name in p.winner.figures
+        ]
+        if both:
+            before, after = (round(fmean(column), PLACES) for column in zip(*both, strict=True))
+            found.append({"name": name, "baseline": before, "winner": after, "n": len(both)})
+    return found
+
+
+def _correlation(pairs: Sequence[Pair]) -> Document:
+    """Return Spearman's rank correlation of answered and right ratings, of the rows whose answer is a number."""
+    found: Document = {"method": "Spearman"}
+    for who in ("baseline", "winner"):
+        answers = [(getattr(pair, who).predicted, pair.row.label) for pair in pairs]
+        known = [(float(answer), float(label)) for answer, label in answers if answer is not None]
+        found[who] = {"value": spearman(known), "n": len(known)}
+    return found
+
+
+def _judge(pairs: Sequence[Pair], are_two: bool) -> Document:
+    """Return how far two ratings of the same answer by the same judge lie apart, on the scale of scores."""
+    # Where the winner is the baseline, both stand for one answer that was rated.
+    outcomes = [pair.baseline for pair in pairs] + ([pair.winner for pair in pairs] if are_two else [])
+    apart = [abs((o.score or 0.0) - o.figures[SECOND_RATING]) for o in outcomes if SECOND_RATING in o.figures]
+    return {
+        "answers": len(outcomes),
+        "rated_twice": len(apart),
+        "mean_difference": round(fmean(apart), PLACES) if apart else None,
+        "largest_difference": round(max(apart), PLACES) if apart else None,
+        "same": sum(difference == 0.0 for difference in apart),
     }
 
 

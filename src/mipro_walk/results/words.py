@@ -74,11 +74,22 @@ def power_in_words(score: Mapping[str, Any]) -> str:
 
 def recommendation_in_words(best: BestPrompt) -> str:
     """Return which of the two prompts to use, and why."""
+    pinned = best.get("pinned")
+    if pinned and not pinned["holds"]:
+        return f"Keep the baseline: {pinned_in_words(pinned)}."
     if best["recommendation"] == "winner":
         words = "Use the prompt that was found."
         if best.get("score") is None:
             words += " Test it on rows of your own first."
-        return words
+        return f"{words} All {pinned['n']} pinned rows hold." if pinned else words
     if best.get("score") and best["score"]["verdict"] == "worse":
         return "Keep the baseline: the prompt that was found does worse on unseen rows."
     return "Keep the baseline: what was found is not shown to be better, and the baseline is simpler."
+
+
+def pinned_in_words(pinned: Mapping[str, Any]) -> str:
+    """Return why a winner is not recommended because of pinned rows."""
+    broken, unknown = len(pinned["broken"]), len(pinned["unknown"])
+    if broken:
+        return f"the prompt that was found does worse on {broken} of {pinned['n']} pinned rows"
+    return f"{unknown} of {pinned['n']} pinned rows could not be checked, because a call failed"

@@ -30,6 +30,7 @@ from mipro_walk.processes import (
 BACKEND = "backend"
 TASK_APP = "task-app"
 TASK_APP_MODULE = "task_apps.banking77"
+PROJECT_MODULE = "mipro_walk.project"
 TASK_APP_SERVICE = "banking77_intent_classification"
 BACKEND_SECONDS = 30.0
 TASK_APP_SECONDS = 20.0
@@ -57,7 +58,7 @@ class PortHolder:
     """Who is in the way on the task app's port.
 
     Attributes:
-        is_usable: a Banking77 task app that accepts our key.
+        is_usable: a task app of the same task that accepts our key.
         record: ours, if we started it earlier.
     """
 
@@ -112,20 +113,21 @@ class Services:
         return self._task_app
 
     def start_task_app(self, key: str, port: int, data: str, log_path: Path, *, detached: bool = False) -> TaskApp:
-        """Start the Banking77 task app and wait until it accepts the key.
+        """Start the task app and wait until it accepts the key.
 
         Args:
             port: 0 takes a free one.
-            data: ``sample``, ``hub`` or a path.
+            data: Banking77's rows (``sample``, ``hub`` or a path), or the folder of a project.
 
         Raises:
             MiproWalkError: it ended, or is not healthy in time; its last words are in the message.
         """
         instance_id = secrets.token_hex(8)
+        project = project_folder(data)
         process = start_process(
             TASK_APP,
-            TASK_APP_MODULE,
-            ["--port", str(port), *data_arguments(data)],
+            PROJECT_MODULE if project else TASK_APP_MODULE,
+            ["--port", str(port), *([str(project)] if project else data_arguments(data))],
             env={"ENVIRONMENT_API_KEY": key, INSTANCE_VARIABLE: instance_id},
             log_path=log_path,
             detached=detached,
@@ -214,16 +216,32 @@ def running_task_app() -> ProcessRecord | None:
     return max(found, key=lambda record: record.create_time, default=None)
 
 
-def port_holder(port: int, key: str) -> PortHolder | None:
-    """Return who holds ``port``; ``None`` if it is free (0 always is)."""
+def port_holder(port: int, key: str, data: str = "sample") -> PortHolder | None:
+    """Return who holds ``port``, usable if it serves the task of ``data``; ``None`` if it is free (0 always is)."""
     if port == 0 or is_port_free(port):
         return None
     listener = who_listens(port)
     url = f"http://127.0.0.1:{port}"
     health = _health(url, key)
-    is_usable = health.get("service") == TASK_APP_SERVICE and health.get("authorized") is True
+    is_usable = health.get("service") == service_of(data) and health.get("authorized") is True
     ours = [record for record in records() if record.instance_id and record.instance_id == health.get("instance_id")]
     return PortHolder(listener, is_usable, ours[0] if ours else None, url)
+
+
+def project_folder(data: str) -> Path | None:
+    """Return the folder of the project that ``data`` names; ``None`` if it names rows of Banking77."""
+    from mipro_walk.project.definition import project_of
+
+    path = Path(data).expanduser().absolute()
+    return project_of(path) if data not in ("sample", "hub") and (path.is_dir() or path.suffix == ".toml") else None
+
+
+def service_of(data: str) -> str:
+    """Return the name under which the task of ``data`` is served. Raises ConfigError for a broken project."""
+    from mipro_walk.project.definition import load_definition
+
+    project = project_folder(data)
+    return load_definition(project).task.name if project else TASK_APP_SERVICE
 
 
 def data_arguments(data: str) -> list[str]:
@@ -242,8 +260,10 @@ def data_arguments(data: str) -> list[str]:
 
 def launch_of(task_app: TaskApp, data: str, key_file: Path) -> dict[str, Any]:
     """Return what ``resume`` needs to start this task app again. No secret: the key's file is named, not the key."""
-    arguments = data_arguments(data)
     how: dict[str, Any] = {"port": int(task_app.url.rpartition(":")[2]), "key_file": str(key_file)}
+    if project := project_folder(data):
+        return {"task_app": {**how, "project": str(project)}}
+    arguments = data_arguments(data)
     how["data" if arguments[0] == "--data" else "source"] = arguments[1]
     return {"task_app": how}
 

@@ -27,6 +27,7 @@ class GepaPlan:
         step: most rollouts that one step takes: parent and child on a minibatch, the child on val.
         steps: steps that the search has room for if every second instruction is accepted; a figure, not a limit.
         test_rows: test rows that the baseline and the winner answer each.
+        pinned_rows: rows that must not get worse, which both answer, too.
     """
 
     budget: int
@@ -37,11 +38,17 @@ class GepaPlan:
     step: int
     steps: int
     test_rows: int
+    pinned_rows: int = 0
+
+    @property
+    def final_rows(self) -> int:
+        """Rows that both answer at the end: the test's and the pinned ones."""
+        return self.test_rows + self.pinned_rows
 
     @property
     def total(self) -> int:
         """Most rollouts of the whole run, the final test included."""
-        return self.budget + 2 * self.test_rows
+        return self.budget + 2 * self.final_rows
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain data."""
@@ -75,4 +82,5 @@ def make_gepa_plan(settings: GepaSettings, task: Task) -> GepaPlan:
         step=step,
         steps=max(1, evolution * 2 // (4 * minibatch + pareto_rows)),
         test_rows=min(settings.test_size, len(task.test)),
+        pinned_rows=len(task.pinned),
     )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.gepa_search.plan import GepaPlan
+from mipro_walk.core.pinned import PinnedCheck
 from mipro_walk.core.result import RunResult, SearchScore, TestResult
 from mipro_walk.core.search_space import DemoSet, Instruction
 from mipro_walk.core.settings import AlgorithmName
@@ -119,6 +120,7 @@ class GepaResult(RunResult):
     refused: Counter[str]
     data: SplitReport
     ablation: Ablation | None = None
+    pinned: PinnedCheck | None = None
 
     @property
     def baseline(self) -> Candidate:

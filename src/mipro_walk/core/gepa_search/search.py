@@ -60,4 +60,17 @@ def run_gepa(
     if test is not None:
         for event in events.test_completed(test.comparison, test.seeds, winner.score):
             emit(event)
-    return GepaResult(plan, run.tried, run.steps, front, (winner.index,), test, reason, run.spent, run.refused, report)
+    pinned = None if reason == evaluation.CANCELLED else run.check_pinned(winner.candidate)
+    return GepaResult(
+        plan,
+        run.tried,
+        run.steps,
+        front,
+        (winner.index,),
+        test,
+        reason,
+        run.spent,
+        run.refused,
+        report,
+        pinned=pinned,
+    )

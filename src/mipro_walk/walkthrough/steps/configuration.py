@@ -27,14 +27,18 @@ from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.core.splits import clean
 from mipro_walk.errors import ConfigError
 from mipro_walk.forecast import Forecast, PhaseForecast, Range, cost_in_words, forecast, time_in_words
+from mipro_walk.paths import write_private
+from mipro_walk.project.definition import CONFIG_FILE
 from mipro_walk.types import Split, Task
 from mipro_walk.walkthrough.context import Context, StepResult
 from mipro_walk.walkthrough.profile import chosen_profile, require_provider_key
+from mipro_walk.walkthrough.services import project_folder
 from mipro_walk.walkthrough.steps import Introduction
 from mipro_walk.walkthrough.steps.task_app import ensure_task_app, task_app_client
 from mipro_walk.walkthrough.ui import Choice, Question
 
 MAX_POOL_ROWS = 500
+PINNED: Split = "pinned"
 _LONG_ARRAY = re.compile(r"\[\s*(\d+(?:[\s,]+\d+){8,}),?\s*\]")
 POOL_KEYS = (("train", "bootstrap_train_seeds"), ("val", "online_pool"), ("test", "test_pool"))
 
@@ -84,6 +88,7 @@ class Configuration:
     def run(self, ctx: Context) -> StepResult:
         """Write or check the file, show it, show the plan."""
         app = ensure_task_app(ctx)
+        _adopt_project_config(ctx)
         with contextlib.closing(task_app_client(ctx, app)) as client:
             config = self._keep(ctx, app.url) if self._is_kept(ctx) else self._write(ctx, client, app.url)
             ctx.ui.document(shorten(ctx.workdir.config.read_text(encoding="utf-8")), "toml")
@@ -103,7 +108,7 @@ class Configuration:
     @staticmethod
     def _is_kept(ctx: Context) -> bool:
         overwrite = ctx.options.overwrite_config or ctx.facts.get("overwrite_config", False)
-        return ctx.workdir.config.exists() and not overwrite
+        return ctx.workdir.config.exists() and ("adopted_config" in ctx.facts or not overwrite)
 
     @staticmethod
     def _keep(ctx: Context, url: str) -> RunConfig:
@@ -123,6 +128,18 @@ class Configuration:
         ctx.facts.pop("overwrite_config", None)
         ctx.ui.done(f"Configuration written: {ctx.workdir.config}")
         return load_config(ctx.workdir.config)  # with the environment's changes, as step 5 will see it
+
+
+def _adopt_project_config(ctx: Context) -> None:
+    """Put a project's own configuration into the work folder, unless one is kept there."""
+    project = project_folder(ctx.data)
+    if project is None or Configuration._is_kept(ctx):
+        return
+    source = project / CONFIG_FILE
+    load_config(source)  # a broken one is told under its own name
+    write_private(ctx.workdir.config, source.read_bytes())
+    ctx.facts.pop("overwrite_config", None)
+    ctx.facts["adopted_config"] = str(source)
 
 
 def show_plan(ctx: Context, config: RunConfig, plan: SearchPlan, expected: Forecast) -> None:
@@ -204,6 +221,9 @@ def load_task(client: TaskAppClient, config: RunConfig) -> Task:
         val=rows["val"],
         test=rows["test"],
         labels=info.labels,
+        kind=info.kind,
+        fixed=info.fixed,
+        pinned=client.rows(PINNED, range(info.split_rows.get(PINNED, 0)), config.env_config),
     )
 
 

@@ -10,7 +10,7 @@ from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
 from mipro_walk.errors import UnreachableError
 from mipro_walk.walkthrough.context import HUB, SAMPLE, Context, StepResult
 from mipro_walk.walkthrough.keys import environment_key
-from mipro_walk.walkthrough.services import PortHolder, TaskApp, data_arguments, port_holder
+from mipro_walk.walkthrough.services import PortHolder, TaskApp, data_arguments, port_holder, project_folder, service_of
 from mipro_walk.walkthrough.steps import Introduction
 from mipro_walk.walkthrough.ui import Choice, Question, QuitRequested
 
@@ -29,8 +29,10 @@ class TaskAppStep:
 
     def introduce(self, ctx: Context) -> Introduction:
         """Return what is said before the question."""
+        what = "the task app of your task" if project_folder(ctx.data) else "the Banking77 task app"
+        rows = "its labelled rows" if project_folder(ctx.data) else "labelled bank customer queries"
         return Introduction(
-            "Starts the Banking77 task app on this machine: a small server that owns labelled bank customer queries, "
+            f"Starts {what} on this machine: a small server that owns {rows}, "
             f"asks the model about one of them at a time and scores the answer. Its rows: {data_in_words(ctx.data)}.",
             f"mipro-walk task-app start --port {ctx.options.task_app_port}",
             "two seconds",
@@ -75,9 +77,10 @@ def ensure_task_app(ctx: Context) -> TaskApp:
     if running is not None:
         return running
     key = environment_key(ctx.environ, ctx.workdir).value
-    data_arguments(ctx.data)  # a wrong path is told before anything else
+    if project_folder(ctx.data) is None:
+        data_arguments(ctx.data)  # a wrong path is told before anything else
     port = ctx.options.task_app_port
-    holder = port_holder(port, key)
+    holder = port_holder(port, key, ctx.data)
     if holder is not None:
         settled = _settle(ctx, holder, port)
         if settled is None:
@@ -103,6 +106,8 @@ def show_task_app(ctx: Context, app: TaskApp, info: TaskAppInfo) -> None:
 
 def data_in_words(data: str) -> str:
     """Return where the rows come from."""
+    if project_folder(data):
+        return f"those of the task {service_of(data)}, in {data}"
     return SOURCES.get(data, f"your own, from {data}")
 
 

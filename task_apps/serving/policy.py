@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 import openai
 
-from .scoring import ModelReply, ToolCall
+from .contract import ModelReply, ToolCall
 
 DEFAULT_DEADLINE_SECONDS: Final = 60.0
 MAX_DEADLINE_SECONDS: Final = 600.0

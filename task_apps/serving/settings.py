@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from .sources import DataSource
-
 MIN_KEY_CHARACTERS: Final = 32
 KEY_VARIABLES: Final = ("ENVIRONMENT_API_KEY", "DEV_ENVIRONMENT_API_KEY")
 ALIASES_VARIABLE: Final = "ENVIRONMENT_API_KEY_ALIASES"
@@ -38,7 +36,6 @@ class Settings:
     aliases: tuple[str, ...] = field(default=(), repr=False)
     host: str = "127.0.0.1"
     port: int = 8002
-    source: DataSource = field(default_factory=DataSource)
     instance_id: str = field(default_factory=lambda: secrets.token_hex(8))
     allowed_hosts: tuple[str, ...] = ()
 
@@ -52,7 +49,6 @@ def settings_from(
     *,
     host: str = "127.0.0.1",
     port: int = 8002,
-    source: DataSource | None = None,
     allowed_hosts: tuple[str, ...] = (),
 ) -> Settings:
     """Combine arguments with the environment.
@@ -68,7 +64,7 @@ def settings_from(
         )
     aliases = tuple(part for raw in environ.get(ALIASES_VARIABLE, "").split(",") if (part := raw.strip()))
     instance_id = environ.get(INSTANCE_VARIABLE, "").strip() or secrets.token_hex(8)
-    return Settings(key, aliases, host, port, source or DataSource(), instance_id, allowed_hosts)
+    return Settings(key, aliases, host, port, instance_id, allowed_hosts)
 
 
 def is_loopback(host: str) -> bool:

@@ -41,9 +41,13 @@ class PromptTemplate(_Body):
 
 
 class PolicyConfig(_Body):
-    """How the model is asked. `inference_url` and `model` are required, but their absence answers 400."""
+    """How the model is asked. `inference_url` and `model` are required, but their absence answers 400.
+
+    `judge_url` reaches the model that judges answers, for tasks that need one.
+    """
 
     inference_url: str | None = Field(default=None, max_length=4096)
+    judge_url: str | None = Field(default=None, max_length=4096)
     model: str | None = Field(default=None, max_length=256)
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     max_completion_tokens: Annotated[int, Field(ge=1, le=100_000)] = 64
