@@ -35,6 +35,7 @@ def write_config(
     overrides: Mapping[str, Any] | None = None,
     *,
     force: bool = False,
+    title: str | None = None,
 ) -> RunConfig:
     """Write a profile, with changes, as a commented TOML file of mode 0600, and return what it means.
 
@@ -46,6 +47,7 @@ def write_config(
         overrides: values by key (``budget``) or by dotted name (``policy.model``, ``env_config.num_intents``);
             ``None`` takes a key out.
         force: replace an existing file.
+        title: what the file's first comment says; by default, what the profile is for.
 
     Raises:
         ConfigError: the values are wrong, or the file exists and ``force`` is false.
@@ -53,7 +55,7 @@ def write_config(
     """
     document = apply_overrides(get_profile(profile).document, overrides or {})
     config = parse_config(document, origin=f"profile {profile}")
-    text = render_config(document, title=f"Profile {profile}. {get_profile(profile).description}")
+    text = render_config(document, title=title or f"Profile {profile}. {get_profile(profile).description}")
     _write_private(Path(path), text.encode("utf-8"), force=force)
     return config
 
