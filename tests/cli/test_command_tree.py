@@ -17,7 +17,7 @@ from tests.cli.terminal import PROJECT, clean_environment
 
 HEAVY = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "httpx", "numpy", "psutil", "rich.table")
 COMMANDS = {
-    *("run", "doctor", "key", "task-app", "config", "train", "results", "export", "jobs", "resume", "cancel"),
+    *("init", "run", "doctor", "key", "task-app", "config", "train", "results", "export", "jobs", "resume", "cancel"),
     *("backend", "model", "stop", "paths", "version"),
 }
 READING = ("doctor", "results", "jobs", "paths", "version", "task-app status", "task-app info", "config show")

@@ -260,7 +260,7 @@ def _fail_at(base_url: str, **options: Any) -> CallFailed:
     [
         ("0", 0.0, 0.5),
         ("1", 1.0, 2.5),
-        (format_datetime(datetime.now(UTC) + timedelta(days=400), usegmt=True), None, None),
+        pytest.param(format_datetime(datetime.now(UTC) + timedelta(days=400), usegmt=True), None, None, id="date"),
         ("3600", None, None),
         ("soon", 0.0, 0.5),
         ("-5", 0.0, 0.5),

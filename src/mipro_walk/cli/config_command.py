@@ -19,6 +19,7 @@ DEFAULT_FILE = Path("mipro_config.toml")
 app = typer.Typer(no_args_is_help=True, help="Make, show and check configuration files.")
 
 ConfigPath = Annotated[Path, typer.Argument(help="The configuration file.", show_default=True)]
+CheckedPath = Annotated[Path, typer.Argument(help="The configuration file, or a project folder.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to standard output.")]
 
 
@@ -83,9 +84,19 @@ def show(
 
 
 @app.command("check")
-def check(path: ConfigPath = DEFAULT_FILE, as_json: AsJson = False) -> None:
-    """Check a configuration and name everything that is wrong with it; exit 2 if anything is."""
+def check(path: CheckedPath = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """Check a configuration, or a whole project folder, and name everything that is wrong; exit 2 if anything is.
+
+    \b
+    Examples:
+      mipro-walk config check mipro_config.toml
+      mipro-walk config check my-task
+    """
     from mipro_walk.config import load_config
+
+    if path.is_dir() or path.name == "task.toml":
+        _check_project(path if path.is_dir() else path.parent, as_json)
+        return
 
     try:
         config = load_config(path)
@@ -100,6 +111,27 @@ def check(path: ConfigPath = DEFAULT_FILE, as_json: AsJson = False) -> None:
     if as_json:
         hash_ = config.config_hash
         _print_json({"path": str(path), "ok": True, "problems": [], "ignored": [*config.ignored], "config_hash": hash_})
+
+
+def _check_project(folder: Path, as_json: bool) -> None:
+    from mipro_walk.cli.console import stderr_console
+    from mipro_walk.cli.init_screen import finding_checks
+    from mipro_walk.cli.ui import TerminalUi
+    from mipro_walk.project.checking import check_project
+
+    found = check_project(folder)
+    if as_json:
+        _print_json({"path": str(folder), **found.as_dict()})
+    if not as_json and found.findings:
+        TerminalUi(stderr_console(), is_interactive=False).checks(finding_checks(found.findings))
+    if found.problems:
+        count = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
+        error = ConfigError(f"{folder}: {count} in the project.", found.fix, problems=list(found.problems))
+        if as_json:
+            raise typer.Exit(error.exit_code)
+        raise error
+    sizes = ", ".join(f"{split} {rows:,}" for split, rows in found.rows.items())
+    typer.echo(f"OK: {folder} is a valid project ({sizes} rows; {found.dropped:,} left out).", err=True)
 
 
 def _report_ignored(config: RunConfig) -> None:

@@ -18,6 +18,7 @@ from mipro_walk.cli import (
     config_command,
     doctor_command,
     export_command,
+    init_command,
     jobs_command,
     key_command,
     model_command,
@@ -61,6 +62,7 @@ model, backend and task app you name; there is no telemetry.
 
 SECTIONS = {
     "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "report", "export"),
+    "Your own task": ("init",),
     "Jobs": ("jobs", "resume", "cancel", "optimize", "compare"),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
@@ -206,6 +208,7 @@ def _root(
 
 
 app.command()(run_command.run)
+app.command()(init_command.init)
 app.command()(doctor_command.doctor)
 app.command()(key_command.key)
 app.add_typer(task_app_command.app, name="task-app")

@@ -162,6 +162,20 @@ class TerminalUi:
             keys = ", ".join(choice.key for choice in question.choices if choice.key)
             self._console.print(Text(f"Please type one of {keys}, or press Enter." if keys else "Please press Enter."))
 
+    def ask_text(self, question: Question) -> str:
+        """Ask for a line of text; Enter takes the default."""
+        if not self._is_interactive:
+            return self._default_of(question)
+        self._console.print()
+        self._print(Text(self._own(question.text), style="bold"))
+        if question.default:
+            self._hanging(Text(f"  Enter  {self._own(self._safe(question.default))}"), 9)
+        while True:
+            answer = self._read_line(Text(self._own("› "), style="bold"))
+            if answer or question.default is not None:
+                return answer or question.default or ""
+            self._console.print(Text("Please type something, or end with Ctrl-C."))
+
     def _default_of(self, question: Question) -> str:
         if question.default is None:
             raise ConfigError(f"{question.text} Nobody can be asked here.", f"Pass {question.flag}.")
@@ -187,13 +201,16 @@ class TerminalUi:
         return "[Enter]" if choice.key == default else choice.key
 
     def _read(self, prompt: Text) -> str:
+        return self._read_line(prompt).lower()
+
+    def _read_line(self, prompt: Text) -> str:
         self._console.print(prompt, end="", soft_wrap=True)
         self._console.file.flush()
         line = sys.stdin.readline()
         if line == "":  # the input ended
             self._console.print()
             raise QuitRequested
-        return line.strip().lower()
+        return line.strip()
 
     def _marked(self, word: str, text: str) -> None:
         line = Text("  ")

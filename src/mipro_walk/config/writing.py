@@ -38,6 +38,7 @@ def write_config(
     *,
     algorithm: AlgorithmName | None = None,
     force: bool = False,
+    title: str | None = None,
 ) -> RunConfig:
     """Write a profile, with changes, as a commented TOML file of mode 0600, and return what it means.
 
@@ -50,6 +51,7 @@ def write_config(
             ``None`` takes a key out.
         algorithm: another one than the profile's.
         force: replace an existing file.
+        title: what the file's first comment says; by default, what the profile is for.
 
     Raises:
         ConfigError: the values are wrong, or the file exists and ``force`` is false.
@@ -58,7 +60,7 @@ def write_config(
     chosen = get_profile(profile).document
     document = apply_overrides(with_algorithm(chosen, algorithm) if algorithm else chosen, overrides or {})
     config = parse_config(document, origin=f"profile {profile}")
-    text = render_config(document, title=f"Profile {profile}. {describe_profile(profile, algorithm)}")
+    text = render_config(document, title=title or f"Profile {profile}. {describe_profile(profile, algorithm)}")
     _write_private(Path(path), text.encode("utf-8"), force=force)
     return config
 

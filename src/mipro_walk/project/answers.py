@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mipro_walk.project.rows import Row, did_you_mean, shown
+from mipro_walk.project.sections import Kind
 
 MAX_ROW_TOKENS = 6000
 """The local model's context is 8,192 tokens; instruction, demonstrations and answer need room beside the question."""
@@ -30,7 +31,7 @@ class Rules:
         split_column: the column that says which split a row is in.
     """
 
-    kind: str
+    kind: Kind
     columns: tuple[str, ...]
     target: str
     labels: tuple[str, ...] = ()

@@ -14,6 +14,8 @@ MIN_ROWS_PER_LABEL = 3
 """One for each split."""
 MISSING_WORDS = frozenset({"na", "n/a", "nan", "null", "-", "?", "#n/a"})
 NAMED_LABELS = 6
+USUAL_DUPLICATES = 0.1
+"""More copies than this share of the other rows deserve attention."""
 
 
 @dataclass
@@ -56,7 +58,8 @@ def drop_findings(notes: Notes) -> Iterator[Finding]:
             said = f"{counted(len(rows), 'row')} {words} dropped: {in_words(rows)}."
             if code not in ("empty-text", "empty-label", "duplicate-row"):
                 said = f"{said} Row {rows[0]} {found[0].reason}" + ("" if found[0].reason.endswith("?") else ".")
-            yield Finding(code, "note" if code == "duplicate-row" else "warning", said, "dropped", rows, fix)
+            is_usual = code == "duplicate-row" and len(rows) <= USUAL_DUPLICATES * len(notes.kept)
+            yield Finding(code, "note" if is_usual else "warning", said, "dropped", rows, fix)
 
 
 def repair_findings(notes: Notes, spellings: LabelSpellings | None) -> Iterator[Finding]:

@@ -124,11 +124,17 @@ def read_data(definition: Definition) -> Table:
     """Return the table that ``[data]`` names."""
     data = definition.data
     if data.file is not None:
-        from mipro_walk.project.tables import read_table
+        from mipro_walk.project.tables import MAX_MB, read_table
 
         # The default is what the reader finds out by itself, byte order marks included.
         encoding = None if data.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else data.encoding
-        return read_table(definition.folder / data.file, encoding=encoding)
+        return read_table(
+            definition.folder / data.file,
+            encoding=encoding,
+            delimiter=data.delimiter,
+            sheet=data.sheet,
+            max_mb=data.max_mb or MAX_MB,
+        )
     from mipro_walk.project.hub import read_hub
 
     return read_hub(str(data.hub), revision=data.revision, config=data.hub_config, split=data.hub_split)

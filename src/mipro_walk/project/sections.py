@@ -63,6 +63,11 @@ class DataSection(Section):
     columns: list[Line] = Field(min_length=1, max_length=50, description="Input columns.")
     target: Line = Field(description="The column with the right answer.")
     encoding: Line = Field("utf-8", description="The file's encoding.")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description="What divides the cells of a CSV file, where it cannot be found out."
+    )
+    sheet: Line | None = Field(None, description="The sheet of an Excel workbook; default: the first one.")
+    max_mb: float | None = Field(None, gt=0, le=100_000, description="Size limit of the file in MB; default: 100.")
     rng_seed: int = Field(0, ge=0, le=2**31 - 1, description="Divides the rows; the same number, the same rows.")
     train: float | None = Field(None, ge=0, le=1, description="Share of rows for demonstrations.")
     val: float | None = Field(None, ge=0, le=1, description="Share of rows for the search.")

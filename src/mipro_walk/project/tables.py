@@ -104,21 +104,27 @@ def _read_file(path: Path, max_mb: float) -> bytes:
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not a file name"
         raise ConfigError(f"Cannot read {str(path)!r}: {reason}.", "Name a file that you may read.") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if stat.S_ISDIR(found.st_mode):
-            raise ConfigError(f"{str(path)!r} is a folder.", "Name the data file in it.")
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{str(path)!r} is not a regular file.", "Name a data file.")
-        if found.st_size > max_mb * 1e6:
-            raise ConfigError(
-                f"{path.name} has {found.st_size / 1e6:,.0f} MB; more than {max_mb:g} MB are not read unasked.",
-                f"A few thousand rows are enough for a search: give a part of it, or pass --max-mb "
-                f"{int(found.st_size / 1e6) + 1} (it takes about six times that in memory).",
-            )
-        if found.st_size == 0:
-            raise ConfigError(f"{path.name} is empty.", "Give it a header row and at least three rows below.")
-        return file.read()
+    try:
+        _require_readable(path, os.fstat(descriptor), max_mb)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _require_readable(path: Path, found: os.stat_result, max_mb: float) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"{str(path)!r} is a folder.", "Name the data file in it.")
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{str(path)!r} is not a regular file.", "Name a data file.")
+    if found.st_size == 0:
+        raise ConfigError(f"{path.name} is empty.", "Give it a header row and at least three rows below.")
+    if found.st_size > max_mb * 1e6:
+        raise ConfigError(
+            f"{path.name} has {found.st_size / 1e6:,.0f} MB; more than {max_mb:g} MB are not read unasked.",
+            f"A few thousand rows are enough for a search: give a part of it, or pass --max-mb "
+            f"{int(found.st_size / 1e6) + 1} (it takes several times that in memory).",
+        )
 
 
 def _near(path: Path) -> str:

@@ -110,3 +110,12 @@ class Ui(Protocol):
             ConfigError: nobody can be asked, and there is no default.
         """
         ...
+
+    def ask_text(self, question: Question) -> str:
+        """Return a line of text as it was typed, without blanks at its ends; a question of this kind has no choices.
+
+        Raises:
+            QuitRequested: the input ended.
+            ConfigError: nobody can be asked, and there is no default.
+        """
+        ...

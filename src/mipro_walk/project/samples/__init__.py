@@ -21,8 +21,10 @@ mipro-walk train {folder}/mipro_config.toml   # a job of the backend, against th
 """
 
 
-def copy_sample(kind: str, folder: Path) -> list[Path]:
+def copy_sample(kind: str, folder: Path, name: str | None = None) -> list[Path]:
     """Copy the sample project of a kind into ``folder``, which must be new or empty; return the files written.
+
+    ``name`` is what the README calls it, by default the folder's.
 
     Raises:
         ConfigError: an unknown kind, or a folder with something in it.
@@ -38,5 +40,5 @@ def copy_sample(kind: str, folder: Path) -> list[Path]:
         target.write_bytes(source.read_bytes())
         written.append(target)
     readme = folder / "README.md"
-    readme.write_text(README.format(name=folder.name, kind=kind, folder=folder.name), encoding="utf-8")
+    readme.write_text(README.format(name=name or folder.name, kind=kind, folder=name or folder.name), encoding="utf-8")
     return [*written, readme]
