@@ -28,10 +28,16 @@ class Problems:
     origin: str
     lines: Mapping[str, int] = field(default_factory=dict)
     _found: list[tuple[int, str]] = field(default_factory=list)
+    _untrusted: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, where: str, text: str) -> None:
         """Note a problem with the dotted key ``where``."""
         self._found.append((self.line(where) or 0, text))
+
+    def add_untrusted(self, where: str, text: str, pair: tuple[str, str]) -> None:
+        """Note a problem that goes away once the person confirms ``pair``: an address and a key's variable."""
+        self.add(where, text)
+        self._untrusted.append(pair)
 
     def unknown(self, table: str, key: str, known: Iterable[str], elsewhere: str | None = None) -> None:
         """Note a key that means nothing in ``table``, with the nearest one that does. Its value is not repeated."""
@@ -41,7 +47,9 @@ class Problems:
         self.add(where, f"Unknown key {show(key)} in {place}{self.at(where)}.{hint}")
 
     def line(self, where: str) -> int | None:
-        """Return the line of the key, else of the nearest table around it."""
+        """Return the line of the key, else of the nearest table around it; nothing for a key of another file."""
+        if where.endswith(")"):
+            return None
         while where:
             if where in self.lines:
                 return self.lines[where]
@@ -64,9 +72,24 @@ class Problems:
         texts = [text for _, text in sorted(self._found, key=lambda item: item[0])]
         count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
         headline = f"{self.origin}: {count} in the configuration."
+        if len(self._untrusted) == len(texts):
+            raise UntrustedHostError(headline, TRUST_FIX, texts, tuple(self._untrusted))
         raise ConfigError(headline, FIX, problems=texts)
 
 
+class UntrustedHostError(ConfigError):
+    """A configuration that is right but for hosts that nobody has confirmed.
+
+    Attributes:
+        pairs: address and key variable of each.
+    """
+
+    def __init__(self, message: str, fix: str, problems: list[str], pairs: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message, fix, problems)
+        self.pairs = pairs
+
+
+TRUST_FIX = "Confirm the hosts with `mipro-walk models trust` if you know them, or take them out of the file."
 FIX = "Correct these keys; docs/configuration.md lists every key with its range."
 
 
@@ -99,7 +122,11 @@ def allowed(info: FieldInfo) -> str:
     if kind is float:
         return "a number" + _range(info)
     if kind is str:
+        if any("_API_KEY" in str(getattr(m, "pattern", "")) for m in info.metadata):
+            return "the name of a variable that ends in _API_KEY"
         return "text, not empty"
+    if get_origin(kind) is dict:
+        return "a table"
     return "a list of seeds (whole numbers) or { start, end } ranges"
 
 
