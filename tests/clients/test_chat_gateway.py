@@ -747,17 +747,18 @@ def test_requests_wait_for_their_turn_of_the_minute_without_running_out_of_time(
 def test_nobody_waits_for_the_minute_once_the_key_is_refused() -> None:
     harness = Harness([Scripted.error(401, "invalid_api_key")])
     slept: list[float] = []
+    refused = asyncio.Event()
 
     async def sleep_until_the_refusal_is_there(seconds: float) -> None:
         slept.append(seconds)
-        while harness.attempts == []:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(refused.wait(), 60)
 
     pacing = Pacing(sleep_until_the_refusal_is_there, lambda: 0.0, random.Random(1))
     harness.options |= {"rate": RateLimit(1, None, pacing), "max_retries": 0}
 
     async def all_at_once(gateway: ChatGateway) -> list[Any]:
-        return await asyncio.gather(*(gateway.complete(BODY) for _ in range(6)), return_exceptions=True)
+        calls = (gateway.complete(BODY, "", lambda _attempt: refused.set()) for _ in range(6))
+        return await asyncio.gather(*calls, return_exceptions=True)
 
     assert {type(failure) for failure in harness.run(all_at_once)} == {FatalCallError}
     assert len(harness.server.requests) == 1

@@ -21,6 +21,7 @@ from mipro_walk.cli import (
     jobs_command,
     key_command,
     model_command,
+    models_command,
     optimize_command,
     paths_command,
     report_command,
@@ -62,6 +63,7 @@ model, backend and task app you name; there is no telemetry.
 SECTIONS = {
     "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "report", "export"),
     "Jobs": ("jobs", "resume", "cancel", "optimize", "compare"),
+    "Models": ("models",),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
 }
@@ -221,6 +223,7 @@ app.command()(compare_command.compare)
 app.command()(jobs_command.cancel)
 app.command()(backend_command.backend)
 app.add_typer(model_command.app, name="model")
+app.add_typer(models_command.app, name="models")
 app.command()(stop_command.stop)
 app.command()(paths_command.paths)
 app.command()(version_command.version)

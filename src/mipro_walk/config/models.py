@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -181,6 +181,11 @@ class RunConfig:
     def meta_model_provider(self) -> Provider:
         """Who serves the meta-model."""
         return self.meta.provider
+
+    @property
+    def meta_as_policy(self) -> bool:
+        """Whether one model, asked in one way, has both roles."""
+        return replace(self.model("policy"), max_completion_tokens=self.meta.max_completion_tokens) == self.meta
 
     def model(self, role: Role) -> ModelConfig:
         """Return the model of a role."""
