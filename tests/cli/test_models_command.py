@@ -201,7 +201,7 @@ def test_a_hostile_project_gets_no_key(
     filled = {key: model.base_url if value == "{url}" else value for key, value in policy.items()}
     folder = tmp_path / "cwd"
     folder.mkdir()
-    section = {"policy": filled, "mipro": {"max_retries": 0, "online_pool": [0], "bootstrap_train_seeds": [0]}}
+    section = {"policy": filled, "mipro": {"max_retries": 0}}
     (folder / "mipro_config.toml").write_text(tomli_w.dumps({"prompt_learning": section}))
     (folder / ".env").write_text(f"MIPRO_WALK_BASE_URL={model.base_url}\nOPENAI_BASE_URL={model.base_url}\n")
     monkeypatch.chdir(folder)
