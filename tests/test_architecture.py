@@ -23,7 +23,7 @@ OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
 OPTUNA_VIEW = f"{OURS}.exports.optuna_study"
 """Writes a study for others to look at; decides nothing."""
 GEPA_USER = f"{OURS}.core.gepa_search.engine"
-IN_PROCESS = {f"{OURS}.cli.{name}_command" for name in ("optimize", "compare", "models")}
+IN_PROCESS = {f"{OURS}.cli.{name}_command" for name in ("optimize", "compare", "eval", "models")}
 """Commands that ask models without servers, so they put the backend's parts together themselves."""
 SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy", "jinja2", "vl_convert")
 WORLDLY = ("asyncio", "datetime", "http", "io", "logging", "os", "pathlib", "shutil", "socket", "sqlite3")

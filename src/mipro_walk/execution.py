@@ -90,7 +90,7 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     config, ledger, job_id = context.config, context.ledger, context.job.job_id
     task = world.load_task()
     models = world.models()
-    context_hash = fingerprint([task.dataset_hash, task.instruction, models["policy"], config.env_config])
+    context_hash = context_of(task, models["policy"], config)
     _refuse_other_context(ledger, job_id, context_hash)
     _keep_rows(ledger, job_id, task)
     sink = EventSink(ledger, job_id, context.see)
@@ -115,6 +115,11 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     for event in closing_events(job_id, result, documents, usage):
         sink(event)
     return documents
+
+
+def context_of(task: Task, policy: Mapping[str, Any], config: RunConfig) -> str:
+    """Return the hash of all that determines an outcome beside prompt and row: data, model, parameters."""
+    return fingerprint([task.dataset_hash, task.instruction, policy, config.env_config])
 
 
 class EventSink:

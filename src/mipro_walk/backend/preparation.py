@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -76,13 +76,7 @@ class JobPreparation:
 
     def run(self, job: Job, wishes: Wishes, progress: Progress) -> dict[str, Any]:
         """Run one job to its end. Raises what :func:`~mipro_walk.execution.execute` raises."""
-        settings = self._settings
-        trust = load_trust(settings.environ, settings.home)
-        config = parse_config(job.config, origin=f"job {job.job_id}", trust=trust)
-        with ExitStack() as stack:
-            requests = RecordedRequests(self._ledger, job.job_id)
-            prepared = self.prepare(job, config, wishes, stack)
-            world = self._make_world(replace(prepared, see_request=requests.see))
+        with self.world(job, wishes) as (config, world):
             context = JobContext(
                 ledger=self._ledger,
                 job=job,
@@ -94,6 +88,17 @@ class JobPreparation:
                 progress=progress.as_dict,
             )
             return execute(context, world)
+
+    @contextmanager
+    def world(self, job: Job, wishes: Wishes) -> Iterator[tuple[RunConfig, World]]:
+        """Build what a job's rollouts need, and close it again."""
+        settings = self._settings
+        trust = load_trust(settings.environ, settings.home)
+        config = parse_config(job.config, origin=f"job {job.job_id}", trust=trust)
+        with ExitStack() as stack:
+            requests = RecordedRequests(self._ledger, job.job_id)
+            prepared = self.prepare(job, config, wishes, stack)
+            yield config, self._make_world(replace(prepared, see_request=requests.see))
 
     def prepare(
         self, job: Job, config: RunConfig, wishes: Wishes, stack: ExitStack, label: Label = keep_tag

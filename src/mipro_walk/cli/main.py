@@ -17,6 +17,7 @@ from mipro_walk.cli import (
     compare_command,
     config_command,
     doctor_command,
+    eval_command,
     export_command,
     jobs_command,
     key_command,
@@ -62,7 +63,7 @@ model, backend and task app you name; there is no telemetry.
 
 SECTIONS = {
     "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "report", "export"),
-    "Jobs": ("jobs", "resume", "cancel", "optimize", "compare"),
+    "Jobs": ("jobs", "resume", "cancel", "optimize", "compare", "eval"),
     "Models": ("models",),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
@@ -220,6 +221,7 @@ app.command()(jobs_command.jobs)
 app.command()(train_command.resume)
 app.command()(optimize_command.optimize)
 app.command()(compare_command.compare)
+app.command("eval")(eval_command.evaluate)
 app.command()(jobs_command.cancel)
 app.command()(backend_command.backend)
 app.add_typer(model_command.app, name="model")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mipro_walk.cli.console import is_interactive, stdout_console
+from mipro_walk.cli.consent import require_consent
+from mipro_walk.cli.console import stdout_console
 from mipro_walk.cli.options import JsonOption, ModelPathOption, print_json
 from mipro_walk.cli.trusting import ask_to_trust, load_asking
 from mipro_walk.cli.visible import visible
@@ -53,7 +54,8 @@ def check_models(
 
     loaded = load_asking(config)
     roles = _distinct(loaded, role)
-    _agree([loaded.model(name) for name in roles], yes)
+    models = [loaded.model(name) for name in roles]
+    require_consent(models, "A handful of small requests each", "Pass --yes to agree.", yes=yes)
     reports: dict[Role, Report] = {}
     with _gateways(loaded, model_path) as gateways:
         for name in roles:
@@ -143,18 +145,6 @@ def _distinct(config: RunConfig, role: Which) -> list[Role]:
     if role != "both":
         return [role]
     return ["policy"] if config.meta_as_policy else ["policy", "meta"]
-
-
-def _agree(models: list[Any], yes: bool) -> None:
-    """Raise ConfigError unless somebody agreed to pay for the requests, or they are free."""
-    paid = " and ".join(dict.fromkeys(f"{m.provider}/{m.model}" for m in models if not m.is_free))
-    if not paid or yes:
-        return
-    question = f"About 8 small requests each go to {paid}, which may cost a fraction of a cent."
-    if not is_interactive():
-        raise ConfigError(f"{question} Nobody can be asked here.", "Pass --yes.")
-    if not typer.confirm(f"{question} Go on?", err=True):
-        raise ConfigError("Nothing was sent.", "Pass --yes to agree.")
 
 
 @contextmanager

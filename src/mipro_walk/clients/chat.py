@@ -269,7 +269,7 @@ class ChatGateway:
 
     def as_sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the endpoint receives for ``body`` by now: without the fields that it refuses."""
-        sent: dict[str, Any] = json.loads(_encode(self._adapted({"model": self.endpoint.model, **body})))
+        sent: dict[str, Any] = json.loads(_encode(self._form(body)))
         return sent
 
     def complete_sync(self, body: Mapping[str, Any], tag: str = "") -> dict[str, Any]:
@@ -336,7 +336,7 @@ class ChatGateway:
 
     async def _try(self, call: _Call, number: int) -> _Tried:
         """Send the request once. Never raises for what the endpoint does."""
-        sent = self._adapted(self.options.apply({"model": self.endpoint.model, **call.body}))
+        sent = self._form(call.body)
         started_at, started_clock = datetime.now(UTC).isoformat(timespec="milliseconds"), self._pacing.clock()
         reply = completion = failure = None
         timeout = min(self._call_timeout_seconds, self._remaining(call))
@@ -385,6 +385,9 @@ class ChatGateway:
                 return FatalCallError("tls", None, f"the endpoint speaks no usable TLS ({cause.reason})")
         proxies = "" if self.endpoint.is_local_machine else _set_variables(PROXY_VARIABLES)
         return CallFailed("connection", None, f"no connection to {self.endpoint.provider} ({name}){proxies}", True)
+
+    def _form(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._adapted(self.options.apply({"model": self.endpoint.model, **body}))
 
     def _adapted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``body`` without the fields that the endpoint refuses, their substitutes in their place."""
