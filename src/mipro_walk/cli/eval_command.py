@@ -87,8 +87,8 @@ def evaluate(
 
     \b
     Examples:
-      mipro-walk eval results/best_prompt.json --config mipro_config.toml --fail-under 0.8
-      mipro-walk eval new.json --baseline old.json --max-regression 0.02 --junit eval.xml
+      mipro-walk eval results --config mipro_config.toml --fail-under 0.8
+      mipro-walk eval new.json --baseline old.json --max-regression 0.02
     """
     started = time.monotonic()
     reference = _reference(prompt_b, baseline, max_regression)

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -194,8 +195,16 @@ app = typer.Typer(
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
     color: Annotated[ColorMode, typer.Option(help="When to use colours.")] = "auto",
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option("--env-file", metavar="FILE", help="Read settings and keys from a .env file, beneath the others."),
+    ] = None,
+    no_user_config: Annotated[
+        bool, typer.Option("--no-user-config", help="Leave your own mipro_walk.toml out of account.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -206,6 +215,16 @@ def _root(
     """
     if color != "auto":
         os.environ[COLOR_VARIABLE] = color
+    if no_user_config:
+        os.environ["MIPRO_WALK_NO_USER_CONFIG"] = "1"
+    if env_file is not None:
+        from mipro_walk.cli.env_file import load_env_file
+        from mipro_walk.cli.visible import visible
+
+        loaded = load_env_file(env_file, os.environ)
+        ctx.obj = loaded.places
+        for note in loaded.notes:
+            typer.echo(f"WARN {visible(note)}", err=True)
 
 
 app.command()(run_command.run)

@@ -28,7 +28,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_|~-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _SECRET_NAME = re.compile(r"(?:^|[_-])(?:api_?key|token|secret|password|passwd|credentials?|auth(?:orization)?)$", re.I)
 _SECRET_START = re.compile(
-    r"(?:bearer[ _-]|basic |sk-|sk_|gsk_|pk-|xai-|ghp_|gho_|github_pat_|glpat-|hf_|AIza|AKIA|eyJ)"
+    r"(?:(?i:bearer|basic)[ _-]|sk-|sk_|gsk_|pk-|xai-|ghp_|gho_|github_pat_|glpat-|hf_|AIza|AKIA|eyJ)"
 )
 _OPAQUE = re.compile(r"[A-Za-z0-9+/_=.~-]{24,}")
 OPAQUE_BITS = 3.5

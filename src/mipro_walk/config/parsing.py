@@ -15,7 +15,7 @@ from mipro_walk.config.models import Pools, RunConfig
 from mipro_walk.config.pools import read_pools
 from mipro_walk.config.problems import Problems, allowed, show
 from mipro_walk.config.published import CLIENT_DEFAULTS, GEPA, META, MIPRO, POLICY, ROOT, TERMINATION
-from mipro_walk.config.sections import SECTIONS, Gepa, Meta, Mipro, Policy, PromptLearning
+from mipro_walk.config.sections import PLAIN_TEXT_PATTERN, SECTIONS, Gepa, Meta, Mipro, Policy, PromptLearning
 from mipro_walk.config.trust import Trust, load_trust
 from mipro_walk.core.settings import GepaSettings, OptimizerSettings
 from mipro_walk.errors import ConfigError
@@ -114,7 +114,7 @@ def checked_section(draft: Draft, table: str) -> object:
             own_words = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
             if error["type"] == "string_too_long":
                 own_words = f"must have at most {error['ctx']['max_length']} characters"
-            elif error["type"] in ("string_pattern_mismatch", "string_unicode"):
+            elif error["type"] == "string_unicode" or error.get("ctx", {}).get("pattern") == PLAIN_TEXT_PATTERN:
                 own_words = "must not hold control characters or broken Unicode"
             bad.setdefault(key, own_words or f"must be {allowed(section.model_fields[key])}")
     for key, words in bad.items():

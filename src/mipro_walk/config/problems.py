@@ -122,12 +122,20 @@ def allowed(info: FieldInfo) -> str:
     if kind is float:
         return "a number" + _range(info)
     if kind is str:
-        if any("_API_KEY" in str(getattr(m, "pattern", "")) for m in info.metadata):
+        pattern = pattern_of(info)
+        if "_API_KEY" in pattern:
             return "the name of a variable that ends in _API_KEY"
-        return "text, not empty"
+        return "a word in small letters" if pattern.startswith("^[a-z]") else "text, not empty"
     if get_origin(kind) is dict:
         return "a table"
     return "a list of seeds (whole numbers) or { start, end } ranges"
+
+
+def pattern_of(info: FieldInfo) -> str:
+    """Return the regular expression that a text has to match, ``""`` without one."""
+    inner = (m for arg in get_args(info.annotation) for m in getattr(arg, "__metadata__", ()))
+    pieces = (piece for m in (*info.metadata, *inner) for piece in (m, *getattr(m, "metadata", ())))
+    return next((str(p.pattern) for p in pieces if getattr(p, "pattern", None)), "")
 
 
 def plain_type(annotation: Any) -> Any:

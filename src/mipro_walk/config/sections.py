@@ -68,7 +68,8 @@ def _few(seeds: list[int]) -> str:
 
 
 Seeds = Annotated[tuple[int, ...], BeforeValidator(expand_seeds)]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+PLAIN_TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN_TEXT_PATTERN)]
 Url = Annotated[str, Field(min_length=1, max_length=2000)]
 FreeTable = dict[str, Any]
 KEY_VARIABLE_PATTERN = r"^[A-Z][A-Z0-9_]*_API_KEY$"
@@ -87,7 +88,7 @@ class PromptLearning(_Section):
     )
     task_app_url: Url = Field("http://127.0.0.1:8002", description="Where the task app listens.")
     task_app_id: Name | None = Field(None, description="Name of the task app, for your records.")
-    results_folder: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
+    results_folder: Annotated[str, Field(min_length=1, max_length=1000, pattern=PLAIN_TEXT_PATTERN)] = Field(
         "results", description="Where the result files go, relative to this file."
     )
 
