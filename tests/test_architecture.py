@@ -23,8 +23,8 @@ OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
 OPTUNA_VIEW = f"{OURS}.exports.optuna_study"
 """Writes a study for others to look at; decides nothing."""
 GEPA_USER = f"{OURS}.core.gepa_search.engine"
-IN_PROCESS = {f"{OURS}.cli.optimize_command", f"{OURS}.cli.compare_command"}
-"""The commands that run without servers, so they put the backend's parts together themselves."""
+IN_PROCESS = {f"{OURS}.cli.{name}_command" for name in ("optimize", "compare", "eval", "models")}
+"""Commands that ask models without servers, so they put the backend's parts together themselves."""
 SERVING = {f"{OURS}.project.app", f"{OURS}.project.serving"}
 """Puts a project behind the HTTP layer that all task apps share."""
 SLOW = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "numpy", "jinja2", "vl_convert")

@@ -90,8 +90,7 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     config, ledger, job_id = context.config, context.ledger, context.job.job_id
     task = world.load_task()
     models = world.models()
-    decides = [task.dataset_hash, task.instruction, models["policy"], config.env_config]
-    context_hash = fingerprint([*decides, models["judge"]] if "judge" in models else decides)
+    context_hash = context_of(task, models, config)
     _refuse_other_context(ledger, job_id, context_hash)
     _keep_rows(ledger, job_id, task)
     sink = EventSink(ledger, job_id, context.see)
@@ -116,6 +115,12 @@ def execute(context: JobContext, world: World) -> dict[str, Any]:
     for event in closing_events(job_id, result, documents, usage):
         sink(event)
     return documents
+
+
+def context_of(task: Task, models: Mapping[str, Mapping[str, Any]], config: RunConfig) -> str:
+    """Return the hash of all that determines an outcome beside prompt and row: data, models, parameters."""
+    decides = [task.dataset_hash, task.instruction, models["policy"], config.env_config]
+    return fingerprint([*decides, models["judge"]] if "judge" in models else decides)
 
 
 class EventSink:

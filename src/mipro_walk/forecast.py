@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mipro_walk.clients.pricing import TokenUsage, price
-from mipro_walk.config import RunConfig
+from mipro_walk.clients.pricing import TokenUsage, price, price_at
+from mipro_walk.config import ModelConfig, RunConfig
 from mipro_walk.core.bootstrap import Evidence, build_demo_sets
 from mipro_walk.core.gepa_search.plan import GepaPlan
 from mipro_walk.core.gepa_search.reflection import META_MODEL_TURN
@@ -286,13 +286,18 @@ def _rollout_price(config: RunConfig, case: _Case, prompt_tokens: int) -> float 
 
 
 def _policy_price(config: RunConfig, prompt_tokens: int, answer_tokens: int) -> float | None:
-    usage = TokenUsage(prompt_tokens, answer_tokens)
-    return price(config.policy.provider, config.policy.model, usage, config.policy.base_url)
+    return price_of(config.model("policy"), TokenUsage(prompt_tokens, answer_tokens))
 
 
 def _meta_price(config: RunConfig, prompt_tokens: int, answer_tokens: int) -> float | None:
-    usage = TokenUsage(prompt_tokens, answer_tokens)
-    return price(config.meta_model_provider, config.meta_model, usage, config.policy.base_url)
+    return price_of(config.meta, TokenUsage(prompt_tokens, answer_tokens))
+
+
+def price_of(model: ModelConfig, usage: TokenUsage) -> float | None:
+    """Return what one call costs in US dollars, by the configured prices or the price list; ``None`` if unknown."""
+    if model.options.prices is not None:
+        return price_at(model.options.prices, usage)
+    return price(model.provider, model.model, usage, model.base_url)
 
 
 def _times(count: int, each: float | None) -> float | None:

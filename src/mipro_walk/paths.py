@@ -12,12 +12,15 @@ import re
 import secrets
 import stat
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mipro_walk.errors import PrerequisiteError
 
 HOME_VARIABLE = "MIPRO_WALK_HOME"
+NO_USER_CONFIG_VARIABLE = "MIPRO_WALK_NO_USER_CONFIG"
+USER_CONFIG_NAME = "mipro_walk.toml"
 WORKDIR_NAME = "mipro_walkthrough"
 GEPA_WORKDIR_NAME = "gepa_walkthrough"
 MAX_PRIVATE_BYTES = 1_000_000
@@ -40,6 +43,33 @@ def home() -> Path:
     path = Path(folder).expanduser().absolute()
     _make_private(path, f"Set {HOME_VARIABLE} to a folder you can write to.")
     return path
+
+
+def data_folder(environ: Mapping[str, str], *, only_named: bool = False) -> Path | None:
+    """Return where :func:`home` would be, without making it; ``None`` if ``only_named`` and no variable names it."""
+    folder = environ.get(HOME_VARIABLE)
+    if not folder:
+        if only_named:
+            return None
+        import platformdirs
+
+        folder = platformdirs.user_data_dir("mipro-walk", appauthor=False)
+    return Path(folder).expanduser().absolute()
+
+
+def user_config_file(environ: Mapping[str, str], *, only_named: bool = False) -> Path | None:
+    """Return where the user's own configuration is looked for; ``None`` if it is not wanted.
+
+    It lies in ``MIPRO_WALK_HOME`` if that is set, else in the platform's folder for configuration.
+    """
+    if environ.get(NO_USER_CONFIG_VARIABLE, "").strip().lower() not in ("", "0", "false", "no"):
+        return None
+    if environ.get(HOME_VARIABLE) or only_named:
+        folder = data_folder(environ, only_named=only_named)
+        return None if folder is None else folder / USER_CONFIG_NAME
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("mipro-walk", appauthor=False)) / USER_CONFIG_NAME
 
 
 def private_folder(path: Path) -> Path:
@@ -186,6 +216,16 @@ def read_private(path: Path) -> bytes | None:
     if len(data) > MAX_PRIVATE_BYTES:
         raise _suspicious(path, "it is larger than 1 MB")
     return data
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether ``path`` is, or links to, a regular file that belongs to this user and that nobody else may change."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    is_mine = os.name != "posix" or (found.st_uid == os.geteuid() and not found.st_mode & 0o022)
+    return stat.S_ISREG(found.st_mode) and is_mine
 
 
 def open_log(path: Path) -> int:

@@ -226,8 +226,16 @@ def backend_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name in PROVIDER_VARIABLES or name.startswith(("PIP_", "UV_")) or name == "MIPRO_WALK_LEDGER_URL"
+        if name in PROVIDER_VARIABLES
+        or _may_be_named(name)
+        or name.startswith(("PIP_", "UV_"))
+        or name == "MIPRO_WALK_LEDGER_URL"
     }
+
+
+def _may_be_named(name: str) -> bool:
+    """Whether a configuration may name this variable as ``api_key_env``. The task app's key is not the backend's."""
+    return name.endswith("_API_KEY") and name != "ENVIRONMENT_API_KEY"
 
 
 def records() -> list[ProcessRecord]:

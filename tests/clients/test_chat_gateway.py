@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from mipro_walk.clients.chat import (
     Attempt,
     CallFailed,
+    CallOptions,
     ChatGateway,
     Endpoint,
     FatalCallError,
@@ -29,6 +30,7 @@ from mipro_walk.clients.chat import (
     endpoint_for,
 )
 from mipro_walk.clients.limits import AdaptiveLimit
+from mipro_walk.clients.rates import RateLimit
 from mipro_walk.errors import ConfigError, IncompleteError
 from tests.fakes.openai_server import FAULTS, Received, Scripted, ScriptedOpenAI, keyword_answer
 
@@ -676,3 +678,88 @@ def test_a_gateway_belongs_to_one_loop() -> None:
         asyncio.run(gateway.complete(BODY))
     with pytest.raises(RuntimeError, match="another event loop"):
         asyncio.run(gateway.complete(BODY))
+
+
+# ---- options of a model
+
+
+def test_extra_fields_and_headers_go_into_every_request() -> None:
+    options = CallOptions({"top_p": 0.5, "seed": 3}, {"X-Title": "walk"}, "low", send_temperature=False)
+    harness = Harness([], options=options)
+    harness.run(lambda gateway: gateway.complete({**BODY, "temperature": 0.0, "seed": 1}))
+    (request,) = harness.server.requests
+    assert {k: request.body.get(k) for k in ("top_p", "seed", "reasoning_effort")} == {
+        "top_p": 0.5, "seed": 3, "reasoning_effort": "low",
+    }  # fmt: skip
+    assert "temperature" not in request.body
+    assert request.headers["x-title"] == "walk"
+    assert request.authorized
+
+
+@pytest.mark.parametrize("field", ["reasoning_effort", "temperature"])
+def test_a_field_that_the_model_refuses_is_left_out_from_then_on(field: str) -> None:
+    harness = Harness([Scripted.refuses(field)], options=CallOptions(reasoning_effort="low"))
+
+    async def twice(gateway: ChatGateway) -> None:
+        for _ in range(2):
+            await gateway.complete({**BODY, "temperature": 0.0})
+        assert gateway.refused_fields == {field}
+
+    harness.run(twice)
+    assert [field in body for body in harness.server.bodies] == [True, False, False]
+    assert [attempt.status for attempt in harness.attempts] == ["retry", "ok", "ok"]
+
+
+def test_a_custom_server_that_wants_the_newer_name_of_the_limit_gets_it() -> None:
+    harness = Harness([Scripted.refuses("max_tokens")])
+    harness.run(
+        lambda gateway: gateway.complete({**BODY, "max_completion_tokens": 9}), provider="custom", wants_max_tokens=True
+    )
+    limits = [(body.get("max_tokens"), body.get("max_completion_tokens")) for body in harness.server.bodies]
+    assert limits == [(9, None), (None, 9)]
+
+
+@pytest.mark.parametrize(("usage", "cost"), [(None, True), (False, None)])
+def test_a_configured_price_replaces_the_list_and_needs_usage(usage: Any, cost: bool | None) -> None:
+    harness = Harness([Scripted("ok", usage=usage)], options=CallOptions(prices=(1e6, 2e6)))
+    harness.run(lambda gateway: gateway.complete(BODY), provider="custom", model="unheard-of", sends_cost=True)
+    (attempt,) = harness.attempts
+    expected = attempt.prompt_tokens + 2 * attempt.completion_tokens
+    assert attempt.cost_usd == (expected if cost else None)
+
+
+def test_requests_wait_for_their_turn_of_the_minute_without_running_out_of_time() -> None:
+    harness = Harness([])
+    rate = RateLimit(10, None, harness.clock.pacing())
+    harness.options |= {"rate": rate, "max_concurrent": 1}
+
+    async def many(gateway: ChatGateway) -> list[float]:
+        ended = []
+        for _ in range(25):
+            await gateway.complete(BODY)
+            ended.append(harness.clock.now)
+        return ended
+
+    ended = harness.run(many)
+    assert ended == pytest.approx([6.0 * index for index in range(25)])
+
+
+def test_nobody_waits_for_the_minute_once_the_key_is_refused() -> None:
+    harness = Harness([Scripted.error(401, "invalid_api_key")])
+    slept: list[float] = []
+    refused = asyncio.Event()
+
+    async def sleep_until_the_refusal_is_there(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.wait_for(refused.wait(), 60)
+
+    pacing = Pacing(sleep_until_the_refusal_is_there, lambda: 0.0, random.Random(1))
+    harness.options |= {"rate": RateLimit(1, None, pacing), "max_retries": 0}
+
+    async def all_at_once(gateway: ChatGateway) -> list[Any]:
+        calls = (gateway.complete(BODY, "", lambda _attempt: refused.set()) for _ in range(6))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    assert {type(failure) for failure in harness.run(all_at_once)} == {FatalCallError}
+    assert len(harness.server.requests) == 1
+    assert len(slept) == 1

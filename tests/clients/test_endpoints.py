@@ -105,7 +105,8 @@ def test_hosted_addresses_come_from_the_environment_or_are_the_known_ones() -> N
 @pytest.mark.parametrize(
     ("base_url", "trusted", "has_key"),
     [
-        ("http://127.0.0.1:1/v1", "", True),
+        ("http://127.0.0.1:1/v1", "", False),
+        ("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1", True),
         ("https://a.example/v1", "https://a.example/v1/", True),
         (None, "https://a.example/v1", True),
         ("https://b.example/v1", "https://a.example/v1", False),
@@ -113,11 +114,38 @@ def test_hosted_addresses_come_from_the_environment_or_are_the_known_ones() -> N
         ("https://a.example/v1", "", False),
     ],
 )
-def test_a_custom_key_goes_to_this_machine_or_to_the_address_the_environment_names(
+def test_the_key_for_custom_servers_goes_only_to_the_address_the_environment_names(
     base_url: str | None, trusted: str, has_key: bool
 ) -> None:
     environ = {"MIPRO_WALK_API_KEY": KEY, "MIPRO_WALK_BASE_URL": trusted}
     assert (endpoint_for("custom", "m", environ, base_url).api_key is not None) is has_key
+
+
+def test_a_key_that_is_named_goes_to_this_machine_or_to_a_confirmed_host_and_nowhere_else() -> None:
+    environ = {"ROUTER_API_KEY": KEY, "OPENAI_TEAM_API_KEY": KEY}
+    home = endpoint_for("custom", "m", environ, "http://127.0.0.1:1/v1", key_variable="ROUTER_API_KEY")
+    assert home.api_key is not None
+    url = "https://router.example/v1"
+    for variable in ("ROUTER_API_KEY", "OPENAI_TEAM_API_KEY"):
+        with pytest.raises(ConfigError, match="not bound"):
+            endpoint_for("custom", "m", environ, url, key_variable=variable)
+    seen = endpoint_for(
+        "custom",
+        "m",
+        environ,
+        url,
+        key_variable="ROUTER_API_KEY",
+        may_send=lambda *pair: pair == (url, "ROUTER_API_KEY"),
+    )
+    assert seen.api_key is not None
+    assert endpoint_for("openai", "m", environ, key_variable="OPENAI_TEAM_API_KEY").api_key is not None
+    with pytest.raises(ConfigError, match="not bound"):
+        endpoint_for("openai", "m", environ, key_variable="ROUTER_API_KEY")
+
+
+def test_a_named_key_that_is_not_set_is_missing() -> None:
+    with pytest.raises(KeyMissingError, match="ROUTER_API_KEY"):
+        endpoint_for("custom", "m", {}, "http://127.0.0.1:1/v1", key_variable="ROUTER_API_KEY")
 
 
 def test_an_unknown_provider_and_a_custom_one_without_address_are_refused() -> None:

@@ -32,6 +32,8 @@ def limits(info: Any) -> dict[str, float]:
 
 def document(table: str, key: str, value: Any) -> dict[str, Any]:
     inner: dict[str, Any] = {key: value}
+    if key.endswith("_price_per_million"):
+        inner = {"input_price_per_million": 1.0, "output_price_per_million": 1.0, key: value}
     for step in reversed(table.split(".")):
         inner = {step: inner}
     if table == GEPA:

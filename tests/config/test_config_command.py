@@ -56,7 +56,7 @@ def test_show_prints_toml_that_means_the_same(path: Path) -> None:
 def test_show_as_json_holds_the_resolved_document(path: Path) -> None:
     document = json.loads(runner.invoke(app, ["show", str(path), "--json", "--origin"]).stdout)
     assert document["config"] == load_config(path, environ={}).as_dict()
-    assert document["origins"]["prompt_learning.mipro.num_demos"].startswith("file line ")
+    assert document["origins"]["prompt_learning.mipro.num_demos"].startswith(f"project file {path}:")
 
 
 def test_show_with_origins_says_where_each_value_comes_from(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,9 +64,9 @@ def test_show_with_origins_says_where_each_value_comes_from(path: Path, monkeypa
     lines = runner.invoke(app, ["show", str(path), "--origin"]).stdout.splitlines()
     rows = dict(line.split("  # ") for line in lines)
     found = {left.strip(): source for left, source in rows.items()}
-    assert found["prompt_learning.termination_config.budget = 123"] == "MIPRO_WALK_BUDGET"
+    assert found["prompt_learning.termination_config.budget = 123"] == "environment MIPRO_WALK_BUDGET"
     assert found["prompt_learning.mipro.max_retries = 6"] == "default"
-    assert found["prompt_learning.mipro.online_pool = 40 seeds, 0 to 39"].startswith("file line ")
+    assert found["prompt_learning.mipro.online_pool = 40 seeds, 0 to 39"].startswith(f"project file {path}:")
 
 
 def test_check_of_a_good_file_names_what_is_not_used(tmp_path: Path) -> None:

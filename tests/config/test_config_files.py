@@ -150,7 +150,7 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
     settings = config.settings
     assert (settings.num_iterations, settings.top_k, settings.num_demos, settings.budget) == (13, 5, 4, 100)
     origins = [config.origins[f"prompt_learning.mipro.{key}"] for key in ("num_iterations", "top_k", "num_demos")]
-    assert origins == ["flag", "MIPRO_WALK_TOP_K", "file line 4"]
+    assert origins == ["flag", "environment MIPRO_WALK_TOP_K", f"project file {tmp_path / 'mipro_config.toml'}:4"]
     assert config.origins["prompt_learning.termination_config.budget"] == "default"
 
 

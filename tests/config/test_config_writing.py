@@ -49,10 +49,11 @@ def test_the_page_about_configuration_is_up_to_date() -> None:
         assert all(f"| `{key}` |" in page for key in section.model_fields)
 
 
-def test_every_block_of_the_page_loads() -> None:
-    page = (PROJECT / "docs" / "configuration.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "count"), [("configuration.md", 2), ("models.md", 3)])
+def test_every_block_of_the_pages_loads(name: str, count: int) -> None:
+    page = (PROJECT / "docs" / name).read_text(encoding="utf-8")
     blocks = [part.partition("```")[0] for part in page.split("```toml\n")[1:]]
-    assert len(blocks) == 2
+    assert len(blocks) == count
     for block in blocks:
         parse_config(tomllib.loads(block), origin="page", environ={})
 

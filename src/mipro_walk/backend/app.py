@@ -71,7 +71,8 @@ async def _answer_error(_request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, MiproWalkError)
     statuses: Mapping[type[MiproWalkError], int] = {ConfigError: 422, KeyMissingError: 409}
     problems = exc.problems if isinstance(exc, ConfigError) else []
-    return error_answer(statuses.get(type(exc), 400), exc.code, exc.message, fix=exc.fix, problems=problems)
+    status = next((status for kind, status in statuses.items() if isinstance(exc, kind)), 400)
+    return error_answer(status, exc.code, exc.message, fix=exc.fix, problems=problems)
 
 
 async def _answer_validation(_request: Request, exc: Exception) -> JSONResponse:

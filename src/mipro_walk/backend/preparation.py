@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mipro_walk.backend.interceptor import PREFIX as INTERCEPTOR_PREFIX
 from mipro_walk.backend.interceptor import Interceptor
@@ -18,14 +18,16 @@ from mipro_walk.backend.stops import LiveStops, Spent, Wishes, money_cap
 from mipro_walk.backend.world import SeeRequest, TaskAppWorld, ignore_request
 from mipro_walk.clients.chat import Attempt as GatewayAttempt
 from mipro_walk.clients.chat import ChatGateway
-from mipro_walk.clients.endpoints import Endpoint, endpoint_for
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient
-from mipro_walk.config import RunConfig, parse_config
+from mipro_walk.config import ModelConfig, Role, RunConfig, parse_config
+from mipro_walk.config.sections import Provider
+from mipro_walk.config.trust import load_trust
 from mipro_walk.core.plan import SearchPlan
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import JobContext, World, execute
 from mipro_walk.forecast import Forecast
+from mipro_walk.gateways import Gateways, key_note
 from mipro_walk.ledger import Attempt, Job, Ledger, RecordedRequests
 from mipro_walk.ledger.store import total_cost
 
@@ -80,11 +82,7 @@ class JobPreparation:
 
     def run(self, job: Job, wishes: Wishes, progress: Progress) -> dict[str, Any]:
         """Run one job to its end. Raises what :func:`~mipro_walk.execution.execute` raises."""
-        config = parse_config(job.config, origin=f"job {job.job_id}")
-        with ExitStack() as stack:
-            requests = RecordedRequests(self._ledger, job.job_id)
-            prepared = self.prepare(job, config, wishes, stack)
-            world = self._make_world(replace(prepared, see_request=requests.see))
+        with self.world(job, wishes) as (config, world):
             context = JobContext(
                 ledger=self._ledger,
                 job=job,
@@ -97,56 +95,55 @@ class JobPreparation:
             )
             return execute(context, world)
 
+    @contextmanager
+    def world(self, job: Job, wishes: Wishes) -> Iterator[tuple[RunConfig, World]]:
+        """Build what a job's rollouts need, and close it again."""
+        settings = self._settings
+        trust = load_trust(settings.environ, settings.home)
+        config = parse_config(job.config, origin=f"job {job.job_id}", trust=trust)
+        with ExitStack() as stack:
+            requests = RecordedRequests(self._ledger, job.job_id)
+            prepared = self.prepare(job, config, wishes, stack)
+            yield config, self._make_world(replace(prepared, see_request=requests.see))
+
     def prepare(
         self, job: Job, config: RunConfig, wishes: Wishes, stack: ExitStack, label: Label = keep_tag
     ) -> Prepared:
         """Open the gateways, whose attempts go to the ledger under ``job`` with the tag that ``label`` gives them."""
-        notes: list[str] = []
-        policy, meta, judge = (
-            self._gateway(job, role, provider, model, config, said, stack, label)
-            for role, provider, model, said in (
-                ("policy", config.policy.provider, config.policy.model, notes),
-                ("meta", config.meta_model_provider, config.meta_model, notes),
-                # The judge is the meta-model under a name of its own: its calls are counted and priced apart.
-                ("judge", config.meta_model_provider, config.meta_model, []),
-            )
-        )
+        assert self._loop is not None
+        settings, notes = self._settings, list[str]()
+        trust = load_trust(settings.environ, settings.home)
+        gateways = Gateways(config, settings.environ, trust, self._local_model.endpoint, self._loop)
+        policy = self._gateway(job, "policy", gateways, notes, stack, label)
+        meta = self._gateway(job, "meta", gateways, notes, stack, label)
+        # The judge is the meta-model under a name of its own: its calls are counted and priced apart.
+        judge = self._gateway(job, "judge", gateways, [], stack, label)
         return Prepared(job, config, policy, meta, judge, wishes, notes, stack)
 
     def _gateway(
         self,
         job: Job,
-        role: str,
-        provider: str,
-        model: str,
-        config: RunConfig,
+        name: Literal["policy", "meta", "judge"],
+        gateways: Gateways,
         notes: list[str],
         stack: ExitStack,
         label: Label,
     ) -> ChatGateway:
-        assert self._loop is not None
-        asked = f"{provider}/{model}"
+        role: Role = "policy" if name == "policy" else "meta"
+        model = gateways.config.model(role)
+        asked = f"{model.provider}/{model.model}"
         if used := self._settings.model_map.get(asked):
             notes.append(f"The {role} model {asked} is mapped to {used} on this backend")
-            provider, _, model = used.partition("/")
-        endpoint = self._endpoint(provider, model, config)
-        gateway = ChatGateway(
-            endpoint,
-            max_concurrent=config.max_concurrent,
-            call_timeout_seconds=config.call_timeout_seconds,
-            max_retries=config.max_retries,
-            on_attempt=lambda attempt: self._ledger.add_call(
-                job.job_id, to_ledger(role, attempt, label(role, attempt.tag))
-            ),
-            loop=self._loop,
+            model = mapped(model, used)
+        gateway = gateways.make(
+            role,
+            lambda attempt: self._ledger.add_call(job.job_id, to_ledger(name, attempt, label(name, attempt.tag))),
+            model,
         )
         stack.callback(gateway.close_sync)
+        if note := key_note(gateway.endpoint, gateways.environ):
+            notes.append(note)
         return gateway
-
-    def _endpoint(self, provider: str, model: str, config: RunConfig) -> Endpoint:
-        if provider == "local":
-            return self._local_model.endpoint(model)
-        return endpoint_for(provider, model, self._settings.environ, base_url=config.policy.base_url)
 
     def _stops(
         self, job: Job, config: RunConfig, wishes: Wishes, progress: Progress, forecast: Forecast, plan: SearchPlan
@@ -186,6 +183,18 @@ def task_app_worlds(settings: BackendSettings, box: KeyBox, interceptor: Interce
         )
 
     return make
+
+
+def mapped(model: ModelConfig, used: str) -> ModelConfig:
+    """Return the model that this backend uses instead; what was said of the other's key and price is not its own."""
+    name = used.partition("/")[2]
+    provider = next((known for known in get_args(Provider) if used.startswith(f"{known}/")), None)
+    if provider is None:
+        raise ConfigError(f"{used!r} names no provider.", f"Use one of {', '.join(get_args(Provider))}.")
+    options = replace(
+        model.options, api_key_env=None, extra_headers=None, input_price_per_million=None, output_price_per_million=None
+    )
+    return replace(model, provider=provider, model=name, options=options)
 
 
 def to_ledger(role: str, attempt: GatewayAttempt, tag: str | None = None) -> Attempt:

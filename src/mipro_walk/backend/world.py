@@ -12,6 +12,7 @@ from mipro_walk.clients.chat import CallFailed, ChatGateway
 from mipro_walk.clients.replies import without_surrogates
 from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
 from mipro_walk.config import Pool, RunConfig
+from mipro_walk.config.models import proposal_tokens
 from mipro_walk.errors import ConfigError, IncompleteError
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.request_template import QueryNotShownError, make_template
@@ -21,10 +22,6 @@ RETRY_PAUSES_SECONDS = (0.5, 2.0)
 """Before the second and the third try of a rollout at a task app that fails."""
 SETTLE_SECONDS = 0.5
 """An outcome without a score waits so long for the news that everything is being stopped."""
-PROPOSAL_TOKENS = {"mipro": 400, "gepa": 1_000}
-LOCAL_PROPOSAL_TOKENS = 120
-"""Longest answer of the meta-model; the small local one rambles on, at twenty seconds an answer. GEPA asks for all that
-was learned of the task, so its instructions are longer."""
 PINNED: Split = "pinned"
 JUDGE_TEMPERATURE, JUDGE_TOKENS = 0.0, 16
 MAX_POOL_ROWS = 500
@@ -62,17 +59,22 @@ class GatewayWorld:
         """Return what identifies the models: policy and meta-model, and the judge if there is one."""
         policy = self.config.policy
         endpoint = self.judge.endpoint
-        judge = {"judge": {"provider": endpoint.provider, "model": endpoint.model}} if self.needs_judge() else {}
+        judge = {"provider": endpoint.provider, "model": endpoint.model, **self.config.meta.identity()}
         return {
-            **judge,
+            **({"judge": judge} if self.needs_judge() else {}),
             "policy": {
                 "provider": self.policy.endpoint.provider,
                 "model": self.policy.endpoint.model,
                 "temperature": policy.temperature,
                 "max_completion_tokens": policy.max_completion_tokens,
                 "output_mode": policy.output_mode,
+                **self.config.model("policy").identity(),
             },
-            "meta": {"provider": self.meta.endpoint.provider, "model": self.meta.endpoint.model},
+            "meta": {
+                "provider": self.meta.endpoint.provider,
+                "model": self.meta.endpoint.model,
+                **self.config.meta.identity(),
+            },
         }
 
     def notices(self) -> list[str]:
@@ -96,13 +98,11 @@ class GatewayWorld:
             IncompleteError: it cannot be asked; resuming asks again.
         """
         self.wishes.raise_if_paused()
-        is_local = self.meta.endpoint.provider == "local"
-        longest = PROPOSAL_TOKENS[self.config.settings.algorithm]
         body = {
             "model": self.meta.endpoint.model,
             "messages": messages,
             "temperature": temperature,
-            "max_completion_tokens": LOCAL_PROPOSAL_TOKENS if is_local else longest,
+            "max_completion_tokens": self._proposal_tokens(),
         }
         try:
             completion = self.meta.complete_sync(body, "proposal")
@@ -112,6 +112,13 @@ class GatewayWorld:
         choice = completion["choices"][0]
         content = choice["message"].get("content")
         return content if isinstance(content, str) and choice.get("finish_reason") != "length" else ""
+
+    def _proposal_tokens(self) -> int:
+        """Return the configured length; another provider's default where a backend maps the model to another one."""
+        meta, algorithm = self.config.meta, self.config.settings.algorithm
+        if meta.max_completion_tokens != proposal_tokens(meta.provider, meta.options, algorithm):
+            return meta.max_completion_tokens
+        return proposal_tokens(self.meta.endpoint.provider, meta.options, algorithm)
 
 
 def seeds_of(pool: Pool, rows: int, limit: int) -> list[int]:

@@ -106,14 +106,14 @@ def _compare_methods(
     from mipro_walk.backend.comparison import forecasts
     from mipro_walk.backend.comparison_order import Order
     from mipro_walk.backend.in_process import load_data
+    from mipro_walk.cli.trusting import load_asking
     from mipro_walk.comparison.methods import chosen_methods, default_methods
-    from mipro_walk.config import load_config
 
     names, seeds, source = chosen
     methods = chosen_methods([n.strip() for n in names.split(",") if n.strip()] if names else default_methods())
     if not methods:
         raise ConfigError("--methods names none.", f"Give some of {', '.join(default_methods())}.")
-    config = load_config(path)
+    config = load_asking(path)
     order = Order(config, methods, read_seeds(seeds))
     data = load_data(source)
     expected = [(m.title, runs, forecast) for m, runs, forecast in forecasts(order, data)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +64,7 @@ def create(
 
 @app.command("show")
 def show(
+    ctx: typer.Context,
     path: ConfigPath = DEFAULT_FILE,
     origin: Annotated[bool, typer.Option("--origin", help="Say for each value where it comes from.")] = False,
     as_json: AsJson = False,
@@ -72,11 +74,12 @@ def show(
 
     config = load_config(path)
     _report_ignored(config)
+    origins = _with_env_file(config.origins, ctx.obj or {})
     if as_json:
         document = {"config": config.as_dict(), "config_hash": config.config_hash, "ignored": list(config.ignored)}
-        _print_json(document | ({"origins": dict(config.origins)} if origin else {}))
+        _print_json(document | ({"origins": origins} if origin else {}))
     elif origin:
-        typer.echo("\n".join(_origin_lines(config)))
+        typer.echo("\n".join(_origin_lines(config, origins)))
     else:
         import tomli_w
 
@@ -139,11 +142,17 @@ def _report_ignored(config: RunConfig) -> None:
         typer.echo(f"Accepted, not used here: {name}", err=True)
 
 
-def _origin_lines(config: RunConfig) -> list[str]:
+def _with_env_file(origins: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
+    """Return the origins with file and line of each variable that came from an env file."""
+    named = {f"environment {name}": f"env file {place} {name}" for name, place in places.items()}
+    return {key: named.get(origin, origin) for key, origin in origins.items()}
+
+
+def _origin_lines(config: RunConfig, origins: Mapping[str, str]) -> list[str]:
     """Return ``key = value  # origin`` for every key that has a value, aligned."""
     document = config.as_dict()
     rows = []
-    for dotted, source in config.origins.items():
+    for dotted, source in origins.items():
         value: Any = document
         for step in dotted.split("."):
             value = value.get(step) if isinstance(value, dict) else None

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,11 +18,13 @@ from mipro_walk.cli import (
     compare_command,
     config_command,
     doctor_command,
+    eval_command,
     export_command,
     init_command,
     jobs_command,
     key_command,
     model_command,
+    models_command,
     optimize_command,
     paths_command,
     report_command,
@@ -63,7 +66,8 @@ model, backend and task app you name; there is no telemetry.
 SECTIONS = {
     "The walkthrough": ("run", "doctor", "key", "task-app", "config", "train", "results", "report", "export"),
     "Your own task": ("init",),
-    "Jobs": ("jobs", "resume", "cancel", "optimize", "compare"),
+    "Jobs": ("jobs", "resume", "cancel", "optimize", "compare", "eval"),
+    "Models": ("models",),
     "Servers": ("backend", "model", "stop"),
     "About": ("paths", "version"),
 }
@@ -193,8 +197,16 @@ app = typer.Typer(
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
     color: Annotated[ColorMode, typer.Option(help="When to use colours.")] = "auto",
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option("--env-file", metavar="FILE", help="Read settings and keys from a .env file, beneath the others."),
+    ] = None,
+    no_user_config: Annotated[
+        bool, typer.Option("--no-user-config", help="Leave your own mipro_walk.toml out of account.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -205,6 +217,16 @@ def _root(
     """
     if color != "auto":
         os.environ[COLOR_VARIABLE] = color
+    if no_user_config:
+        os.environ["MIPRO_WALK_NO_USER_CONFIG"] = "1"
+    if env_file is not None:
+        from mipro_walk.cli.env_file import load_env_file
+        from mipro_walk.cli.visible import visible
+
+        loaded = load_env_file(env_file, os.environ)
+        ctx.obj = loaded.places
+        for note in loaded.notes:
+            typer.echo(f"WARN {visible(note)}", err=True)
 
 
 app.command()(run_command.run)
@@ -221,9 +243,11 @@ app.command()(jobs_command.jobs)
 app.command()(train_command.resume)
 app.command()(optimize_command.optimize)
 app.command()(compare_command.compare)
+app.command("eval")(eval_command.evaluate)
 app.command()(jobs_command.cancel)
 app.command()(backend_command.backend)
 app.add_typer(model_command.app, name="model")
+app.add_typer(models_command.app, name="models")
 app.command()(stop_command.stop)
 app.command()(paths_command.paths)
 app.command()(version_command.version)

@@ -11,6 +11,7 @@ import typer
 
 from mipro_walk.cli.console import is_interactive, stderr_console, stdout_console
 from mipro_walk.cli.options import print_json
+from mipro_walk.cli.trusting import load_asking
 from mipro_walk.errors import IncompleteError, error_with_code
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def optimize(
     from mipro_walk.cli.live_displays import heartbeat, summary
     from mipro_walk.cli.results_screen import render
     from mipro_walk.cli.visible import visible
-    from mipro_walk.config import load_config
     from mipro_walk.paths import backend_key, home
     from mipro_walk.project.definition import config_of, project_of
     from mipro_walk.project.loading import load_project
@@ -72,7 +72,7 @@ def optimize(
         for finding in rows.findings:
             console.print(visible(f"{finding.level}: {finding.text}"), markup=False)
     loaded = with_spending_limit(
-        load_config(config),
+        load_asking(config),
         max_cost_usd=max_cost_usd,
         yes=yes,
         is_interactive=is_interactive(),

@@ -21,6 +21,7 @@ from mipro_walk.cli.job_session import (
     start_project_app,
     task_app_key,
 )
+from mipro_walk.cli.trusting import load_asking
 from mipro_walk.errors import ConfigError, PrerequisiteError
 
 if TYPE_CHECKING:  # what these need is heavy; --help does without it
@@ -79,13 +80,12 @@ def train(
 
     Example: mipro-walk train mipro_config.toml --poll --max-cost-usd 1
     """
-    from mipro_walk.config import load_config
     from mipro_walk.project.definition import config_of, project_of
     from mipro_walk.walkthrough.submit_job import submit_and_follow, with_spending_limit
 
     output = _Output(display, events, as_json, open_page)
     project, config = project_of(config), config_of(config)
-    loaded = load_config(config)
+    loaded = load_asking(config)
     loaded = with_spending_limit(
         loaded, max_cost_usd=max_cost_usd, yes=yes, is_interactive=is_interactive(), confirm=_confirm
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from mipro_walk.plain_text import show_invisible
+
+if TYPE_CHECKING:  # heavy; most commands that import this show no rich text
+    from rich.console import Console
+    from rich.text import Text
 
 
 def visible(text: object, encoding: str = "utf-8", *, keep_newlines: bool = False) -> str:
@@ -26,4 +29,6 @@ def one_line(text: object, encoding: str, limit: int) -> str:
 
 def foreign(text: object, console: Console, style: str = "", *, keep_newlines: bool = False) -> Text:
     """Return ``text`` as something rich prints as it is: sanitized, and never read as markup."""
+    from rich.text import Text
+
     return Text(visible(text, console.encoding, keep_newlines=keep_newlines), style=style, overflow="fold")

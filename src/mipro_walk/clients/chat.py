@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
@@ -23,7 +23,8 @@ import httpx
 from mipro_walk.clients.endpoints import Endpoint, endpoint_for
 from mipro_walk.clients.http import MAX_ANSWER_BYTES
 from mipro_walk.clients.limits import AdaptiveLimit, Pacing
-from mipro_walk.clients.pricing import price
+from mipro_walk.clients.pricing import price, price_at
+from mipro_walk.clients.rates import RateLimit, expected_tokens
 from mipro_walk.clients.replies import (
     CallFailed,
     Completion,
@@ -42,6 +43,7 @@ from mipro_walk.errors import ConfigError
 __all__ = [
     "Attempt",
     "CallFailed",
+    "CallOptions",
     "ChatGateway",
     "Endpoint",
     "FatalCallError",
@@ -66,6 +68,8 @@ SUBSTITUTES: Mapping[str, str | None] = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
     "temperature": None,
+    "reasoning_effort": None,
+    "seed": None,
 }
 """Fields that some models refuse, and what stands for them (``None``: leave it out)."""
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
@@ -115,6 +119,31 @@ def ignore_attempt(_attempt: Attempt) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How one model is asked beyond what a request says itself.
+
+    Attributes:
+        extra_body: fields put into every request.
+        extra_headers: headers put into every request; no key.
+        reasoning_effort: for reasoning models; ``None`` says nothing.
+        send_temperature: whether the temperature of a request is sent on.
+        prices: US dollars for a million prompt and answer tokens, in place of the price list.
+    """
+
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    reasoning_effort: str | None = None
+    send_temperature: bool = True
+    prices: tuple[float, float] | None = None
+
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the request that is sent. Not what a task app sends counts, but what the run decides."""
+        own = {} if self.reasoning_effort is None else {"reasoning_effort": self.reasoning_effort}
+        kept = {name: value for name, value in body.items() if self.send_temperature or name != "temperature"}
+        return {**kept, **own, **self.extra_body}
+
+
+@dataclass(frozen=True, slots=True)
 class _Call:
     """One call of a user of the gateway. ``deadline`` is by the gateway's clock."""
 
@@ -155,6 +184,8 @@ class ChatGateway:
         on_attempt: OnAttempt = ignore_attempt,
         loop: asyncio.AbstractEventLoop | None = None,
         pacing: Pacing | None = None,
+        options: CallOptions | None = None,
+        rate: RateLimit | None = None,
     ) -> None:
         """Prepare to ask; nothing is sent.
 
@@ -169,12 +200,18 @@ class ChatGateway:
                 of its own; what it raises the call raises.
             loop: the running loop that all calls are made on; default: the one of the first call.
             pacing: clock, sleep and chance.
+            options: fields, headers and prices of this model.
+            rate: requests and tokens in a minute; what a queue may have to wait for it is added to the deadline.
 
         Raises:
             ConfigError: a proxy or certificate variable of the environment cannot be used.
         """
         self.endpoint = endpoint
-        self.deadline_seconds = deadline_seconds or max(180.0, call_timeout_seconds)
+        self.options = options or CallOptions()
+        self._rate = rate
+        # A rollout more than half of max_concurrent is open beside them, and each may ask again.
+        queue_seconds = 0.0 if rate is None else rate.longest_queue_seconds(2 * max_concurrent + 2)
+        self.deadline_seconds = (deadline_seconds or max(180.0, call_timeout_seconds)) + queue_seconds
         self._call_timeout_seconds = call_timeout_seconds
         self._max_retries = max_retries
         self._on_attempt = on_attempt
@@ -184,18 +221,22 @@ class ChatGateway:
         self._redact = Redactor(endpoint.api_key)
         self._answers = 0
         self._refused: set[str] = set()
-        if endpoint.wants_max_tokens:
-            self._refused.add("max_completion_tokens")
+        self._assumed = {"max_completion_tokens"} if endpoint.wants_max_tokens else set()
         self._fatal: FatalCallError | None = None
         # Several, so that records which come together can become durable together.
         self._recorder = ThreadPoolExecutor(max(1, max_concurrent), thread_name_prefix="model-calls")
         self._url = f"{endpoint.base_url}/chat/completions"
-        self._client = _make_client(endpoint, max_concurrent)
+        self._client = _make_client(endpoint, max_concurrent, self.options.extra_headers)
 
     @property
     def fatal_failure(self) -> FatalCallError | None:
         """The failure after which nothing is asked any more, if there was one."""
         return self._fatal
+
+    @property
+    def refused_fields(self) -> frozenset[str]:
+        """Fields that the endpoint has refused so far, and that are left out or replaced since."""
+        return frozenset(self._refused)
 
     @property
     def concurrency(self) -> int:
@@ -228,7 +269,7 @@ class ChatGateway:
 
     def as_sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the endpoint receives for ``body`` by now: without the fields that it refuses."""
-        sent: dict[str, Any] = json.loads(_encode(self._adapted({"model": self.endpoint.model, **body})))
+        sent: dict[str, Any] = json.loads(_encode(self._form(body)))
         return sent
 
     def complete_sync(self, body: Mapping[str, Any], tag: str = "") -> dict[str, Any]:
@@ -251,9 +292,14 @@ class ChatGateway:
         while True:
             self._raise_if_hopeless(call)
             number += 1
+            expected = expected_tokens(call.body)
+            if self._rate is not None:
+                await self._rate.start(expected, is_over=lambda: self._fatal is not None)
             async with self._limit.slot():
                 self._raise_if_hopeless(call)
                 tried = await self._try(call, number)
+            if self._rate is not None and tried.completion is not None and tried.completion.usage is not None:
+                self._rate.correct(expected, tried.completion.usage.total_tokens)
             failure = tried.failure
             if failure is None:
                 assert tried.completion is not None
@@ -290,7 +336,7 @@ class ChatGateway:
 
     async def _try(self, call: _Call, number: int) -> _Tried:
         """Send the request once. Never raises for what the endpoint does."""
-        sent = self._adapted({"model": self.endpoint.model, **call.body})
+        sent = self._form(call.body)
         started_at, started_clock = datetime.now(UTC).isoformat(timespec="milliseconds"), self._pacing.clock()
         reply = completion = failure = None
         timeout = min(self._call_timeout_seconds, self._remaining(call))
@@ -340,10 +386,13 @@ class ChatGateway:
         proxies = "" if self.endpoint.is_local_machine else _set_variables(PROXY_VARIABLES)
         return CallFailed("connection", None, f"no connection to {self.endpoint.provider} ({name}){proxies}", True)
 
+    def _form(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._adapted(self.options.apply({"model": self.endpoint.model, **body}))
+
     def _adapted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``body`` without the fields that the endpoint refuses, their substitutes in their place."""
         adapted = dict(body)
-        for name in self._refused & adapted.keys():
+        for name in (self._refused | self._assumed) & adapted.keys():
             value, substitute = adapted.pop(name), SUBSTITUTES[name]
             if substitute is not None and substitute not in self._refused:
                 adapted.setdefault(substitute, value)
@@ -355,6 +404,8 @@ class ChatGateway:
         if name is None or name not in tried.sent:
             return False
         self._refused.add(name)
+        # Only assumed to be unknown there; it is the one field left to try.
+        self._assumed.discard(SUBSTITUTES[name] or "")
         return True
 
     def _pause_after(self, call: _Call, tried: _Tried, retries: int, in_a_row: int) -> float | None:
@@ -417,6 +468,8 @@ class ChatGateway:
         endpoint = self.endpoint
         if endpoint.provider == "local":
             return 0.0
+        if self.options.prices is not None:
+            return None if completion.usage is None else price_at(self.options.prices, completion.usage)
         if endpoint.sends_cost and completion.reported_cost is not None:
             return completion.reported_cost
         if completion.usage is None:
@@ -495,8 +548,9 @@ def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-def _make_client(endpoint: Endpoint, max_concurrent: int) -> httpx.AsyncClient:
-    headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+def _make_client(endpoint: Endpoint, max_concurrent: int, extra_headers: Mapping[str, str]) -> httpx.AsyncClient:
+    headers = {**extra_headers}
+    headers |= {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
     headers["User-Agent"] = "mipro-walk"
     if endpoint.api_key is not None:
         headers["Authorization"] = f"Bearer {endpoint.api_key.get_secret_value()}"

@@ -1,13 +1,14 @@
 """Where a model answers and with which key: provider names and environment in, a checked endpoint out.
 
-A key is bound to a host: it is only ever sent to the address that the same environment names for it.
+A key is bound to a host: it is only ever sent to its provider, to the address that the same environment names for it,
+to a host that the person has confirmed for it, or to this machine if it was named for that.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -61,12 +62,24 @@ class Endpoint:
         return is_loopback(self.base_url)
 
 
+MaySend = Callable[[str, str], bool]
+"""Whether a person has confirmed that this address may get the key in this variable."""
+
+
+def confirms_nothing(_url: str, _variable: str) -> bool:
+    """Nobody has confirmed anything."""
+    return False
+
+
 def endpoint_for(
     provider: str,
     model: str,
     environ: Mapping[str, str],
     base_url: str | None = None,
     local: tuple[str, SecretStr | None] | None = None,
+    *,
+    key_variable: str | None = None,
+    may_send: MaySend = confirms_nothing,
 ) -> Endpoint:
     """Return where ``provider`` answers.
 
@@ -77,40 +90,65 @@ def endpoint_for(
             ``MIPRO_WALK_BASE_URL``, ``MIPRO_WALK_API_KEY``.
         base_url: address of a custom server; default ``MIPRO_WALK_BASE_URL``.
         local: address and key of the local model's server.
+        key_variable: the variable that holds the key, instead of the provider's own.
+        may_send: what the person has confirmed.
 
     Raises:
         KeyMissingError: a hosted provider's key is not set.
         ConfigError: the provider is unknown, or the address is missing or unsafe.
     """
     if provider in DEFAULT_URLS:
-        return _hosted(provider, model, environ)
+        return _hosted(provider, model, environ, key_variable, may_send)
     if provider == "custom":
-        return _custom(model, environ, base_url)
+        return _custom(model, environ, base_url, key_variable, may_send)
     if provider == "local" and local is not None:
         return Endpoint("local", local[0], model, local[1])
     raise ConfigError(f"Provider {provider!r} cannot be asked here.", "Use openai, groq, custom or local.")
 
 
-def _hosted(provider: str, model: str, environ: Mapping[str, str]) -> Endpoint:
-    variable = f"{provider.upper()}_API_KEY"
+def _hosted(
+    provider: str, model: str, environ: Mapping[str, str], key_variable: str | None, may_send: MaySend
+) -> Endpoint:
+    variable = key_variable or f"{provider.upper()}_API_KEY"
+    url = environ.get(f"{provider.upper()}_BASE_URL", "").strip() or DEFAULT_URLS[provider]
+    if not variable.startswith(f"{provider.upper()}_") and not may_send(url, variable):
+        raise _not_bound(variable, url)
     key = environ.get(variable, "").strip()
     if not key:
         raise KeyMissingError(
             f"{variable} is not set, and {model} is asked at {provider}.",
             f'Set {variable}, or use provider = "local", which needs no key.',
         )
-    url = environ.get(f"{provider.upper()}_BASE_URL", "").strip() or DEFAULT_URLS[provider]
     return Endpoint(provider, url, model, SecretStr(key))
 
 
-def _custom(model: str, environ: Mapping[str, str], base_url: str | None) -> Endpoint:
+def _custom(
+    model: str, environ: Mapping[str, str], base_url: str | None, key_variable: str | None, may_send: MaySend
+) -> Endpoint:
     trusted = environ.get(CUSTOM_URL_VARIABLE, "").strip().rstrip("/")
     url = (base_url or trusted).rstrip("/")
     if not url:
         raise ConfigError("A custom model endpoint needs an address.", f"Set base_url, or {CUSTOM_URL_VARIABLE}.")
-    key = environ.get(CUSTOM_KEY_VARIABLE, "").strip()
-    may_see_key = bool(key) and (is_loopback(url) or url == trusted)
-    return Endpoint("custom", url, model, SecretStr(key) if may_see_key else None, True, True)
+    variable = key_variable or CUSTOM_KEY_VARIABLE
+    key = environ.get(variable, "").strip()
+    may_see_key = may_send(url, variable) or (url == trusted and variable == CUSTOM_KEY_VARIABLE)
+    if key_variable is not None:
+        may_see_key = may_see_key or is_loopback(url)  # it was named for this machine
+        if not may_see_key:
+            raise _not_bound(variable, url)
+        if not key:
+            raise KeyMissingError(
+                f"{variable} is not set, and {model} is asked at {url} with the key in it.",
+                f"Set {variable} (and restart a backend that runs: mipro-walk stop), or take out api_key_env.",
+            )
+    return Endpoint("custom", url, model, SecretStr(key) if key and may_see_key else None, True, True)
+
+
+def _not_bound(variable: str, url: str) -> ConfigError:
+    return ConfigError(
+        f"The key in {variable} is not bound to {url}, so it is not sent there.",
+        f"If you trust it: mipro-walk models trust {url} --variable {variable}",
+    )
 
 
 def _require_safe_url(url: str) -> str:

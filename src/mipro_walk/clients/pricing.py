@@ -13,6 +13,20 @@ class TokenUsage:
     completion_tokens: int
     cached_tokens: int = 0
 
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and answer together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+def price_at(prices: tuple[float, float], usage: TokenUsage) -> float:
+    """Return the price in US dollars for ``prices`` of a million prompt and a million answer tokens.
+
+    >>> price_at((1.0, 2.0), TokenUsage(500_000, 250_000))
+    1.0
+    """
+    return (usage.prompt_tokens * prices[0] + usage.completion_tokens * prices[1]) / 1e6
+
 
 def price(provider: str, model: str, usage: TokenUsage, base_url: str | None = None) -> float | None:
     """Return the price of one call in US dollars; ``None`` if it is not known.

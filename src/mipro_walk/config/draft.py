@@ -12,6 +12,7 @@ from mipro_walk.config.published import (
     IGNORED,
     IGNORED_PREFIXES,
     MIPRO,
+    PLAIN_HOMES,
     REFUSED,
     ROOT,
     ROUTES,
@@ -139,4 +140,4 @@ def _is_ignored(table: str, key: str) -> bool:
 
 
 def _home_of(key: str) -> str | None:
-    return next((table for table, section in SECTIONS.items() if key in section.model_fields), None)
+    return next((table for table in PLAIN_HOMES if key in SECTIONS[table].model_fields), None)

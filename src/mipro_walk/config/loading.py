@@ -9,15 +9,17 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
+from mipro_walk import paths
 from mipro_walk.config.draft import Draft, read_document
 from mipro_walk.config.models import RunConfig
-from mipro_walk.config.parsing import finish
+from mipro_walk.config.parsing import checked_section, finish
 from mipro_walk.config.problems import Problems, plain_type, printable, show
-from mipro_walk.config.published import GEPA, MIPRO, TERMINATION, Place
+from mipro_walk.config.published import GEPA, META, MIPRO, POLICY, ROOT, TERMINATION, Place
 from mipro_walk.config.scan import scan_lines
 from mipro_walk.config.sections import SECTIONS
+from mipro_walk.config.trust import load_trust
 from mipro_walk.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
@@ -25,13 +27,28 @@ ENV_PREFIX = "MIPRO_WALK_"
 CREATE_HINT = "Create one with: mipro-walk config create"
 LARGE_HINT = "Write pools as ranges: online_pool = [{ start = 0, end = 500 }]."
 
+
+def _is_single(table: str, key: str) -> bool:
+    kind = plain_type(SECTIONS[table].model_fields[key].annotation)
+    return ("seeds" not in key and "pool" not in key and kind in (int, float, bool, str)) or get_origin(kind) is Literal
+
+
 OVERRIDES: dict[str, Place] = {
     key: (table, key)
     for table in (GEPA, MIPRO, TERMINATION)
-    for key, info in SECTIONS[table].model_fields.items()
-    if "seeds" not in key and "pool" not in key
+    for key in SECTIONS[table].model_fields
+    if _is_single(table, key)
 }
 """Keys that a flag, or the environment as ``MIPRO_WALK_<KEY>``, may set over the file: all single values."""
+OVERRIDES |= {
+    f"{table.rpartition('.')[2]}_{key}": (table, key)
+    for table in (POLICY, META)
+    for key in SECTIONS[table].model_fields
+    if _is_single(table, key)
+}
+ROLE_TABLES = {POLICY: (POLICY, "provider"), META: (MIPRO, "meta_model_provider")}
+"""Where the provider is named that a table of the user's file speaks of."""
+FREE_TABLES = ("env_config", "initial_prompt")
 
 
 def load_config(
@@ -39,32 +56,96 @@ def load_config(
     *,
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
+    user_file: Path | None = None,
 ) -> RunConfig:
-    """Read a TOML file; flags win over environment variables, these over the file, that over the defaults.
+    """Read a TOML file; flags win over environment variables, these over the file, over the user's, over defaults.
 
     Args:
         path: a regular file of at most 64 KiB, or a link to one.
-        environ: variables ``MIPRO_WALK_<KEY>``; the process's own by default.
+        environ: variables ``MIPRO_WALK_<KEY>``. Without it the process's own, and the user's file where it usually
+            lies; with it nothing else of this machine is looked at.
         flags: values of command line options by key name; ``None`` means not given.
+        user_file: the user's own configuration, which counts for every project; it need not exist.
 
     Raises:
         ConfigError: not readable, not TOML, or with every problem in it, each naming key and line.
     """
-    environ = os.environ if environ is None else environ
-    text = read_text(Path(path))
-    lines, document = _parse_toml(text, Path(path))
-    draft = read_document(document, Problems(str(path), lines), is_file=True)
+    known = os.environ if environ is None else environ
+    if environ is None and user_file is None:
+        user_file = paths.user_config_file(known)
+    draft = _read_draft(Path(path))
+    user = None if user_file is None or not user_file.exists() else _read_user_draft(user_file)
     for key, place in OVERRIDES.items():
         name = ENV_PREFIX + key.upper()
-        if environ.get(name, "").strip():
+        if known.get(name, "").strip():
             here = _place(draft, place)
-            draft.override(here, _from_text(here, environ[name].strip()), name)
+            draft.override(here, _from_text(here, known[name].strip()), name)
     for key, value in (flags or {}).items():
         if value is not None:
             if key not in OVERRIDES:
                 raise ConfigError(f"{show(key)} cannot be set from the command line.", "Set it in the file.")
             draft.override(_place(draft, OVERRIDES[key]), value, "flag")
-    return finish(draft, environ)
+    if user is not None:
+        _put_below(draft, user)
+    return finish(draft, load_trust(environ))
+
+
+def _read_draft(path: Path) -> Draft:
+    lines, document = _parse_toml(read_text(path), path)
+    return read_document(document, Problems(str(path), lines), is_file=True)
+
+
+def _read_user_draft(path: Path) -> Draft:
+    """Read the user's own file, of which every value has to be right by itself.
+
+    Raises:
+        ConfigError: it is not this user's alone, or something in it is wrong.
+    """
+    if not paths.is_own_file(path):
+        raise ConfigError(
+            f"The user configuration {str(path)!r} is not yours alone.",
+            f"Make it your own file that nobody else may write, or set {paths.NO_USER_CONFIG_VARIABLE}=1.",
+        )
+    draft = _read_draft(path)
+    for name in FREE_TABLES:
+        where = f"{ROOT}.{name}"
+        if where in draft.problems.lines:
+            draft.problems.add(where, f"{where}{draft.problems.at(where)}: belongs in a project's file, not in yours.")
+    for table in SECTIONS:
+        checked_section(draft, table)
+    draft.problems.raise_if_any()
+    return draft
+
+
+def _put_below(draft: Draft, user: Draft) -> None:
+    """Put the user's values where nothing else is said.
+
+    What is said of a model counts only while its provider is the one the user's file speaks of: a base URL of one
+    server means nothing for another.
+    """
+    for place, value in user.values.items():
+        if place in draft.values or not _speaks_of_the_same_provider(draft, user, place):
+            continue
+        written = user.sources[place]
+        draft.override(place, value, f"{written} (user file {user.problems.origin}:{user.problems.line(written) or 1})")
+    draft.ignored += [f"{name} (user file)" for name in user.ignored]
+
+
+def _speaks_of_the_same_provider(draft: Draft, user: Draft, place: Place) -> bool:
+    source = ROLE_TABLES.get(META if place == (MIPRO, "meta_model") else place[0])
+    if source is None or place == source:
+        return True
+    return bool(_provider(draft, source, user) == _provider(user, source))
+
+
+def _provider(draft: Draft, source: Place, below: Draft | None = None) -> Any:
+    """Return the provider of a role: as named, else the policy's, else the default."""
+    policy = ROLE_TABLES[POLICY]
+    for place in dict.fromkeys((source, policy)):
+        for layer in filter(None, (draft, below)):
+            if place in layer.values:
+                return layer.values[place]
+    return "local"
 
 
 def _place(draft: Draft, place: Place) -> Place:

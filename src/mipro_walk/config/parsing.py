@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, cast
@@ -11,23 +10,27 @@ from pydantic import SecretStr, ValidationError
 
 from mipro_walk.config import tables
 from mipro_walk.config.draft import Draft, read_document
-from mipro_walk.config.endpoints import meta_model_name, read_policy
+from mipro_walk.config.endpoints import read_meta, read_policy
 from mipro_walk.config.models import Pools, RunConfig
 from mipro_walk.config.pools import read_pools
 from mipro_walk.config.problems import Problems, allowed, show
-from mipro_walk.config.published import CLIENT_DEFAULTS, GEPA, MIPRO, POLICY, ROOT, TERMINATION
-from mipro_walk.config.sections import SECTIONS, Gepa, Mipro, Policy, PromptLearning
+from mipro_walk.config.published import CLIENT_DEFAULTS, GEPA, META, MIPRO, POLICY, ROOT, TERMINATION
+from mipro_walk.config.sections import PLAIN_TEXT_PATTERN, SECTIONS, Gepa, Meta, Mipro, Policy, PromptLearning
+from mipro_walk.config.trust import Trust, load_trust
 from mipro_walk.core.settings import GepaSettings, OptimizerSettings
 from mipro_walk.errors import ConfigError
 
 
-def parse_config(data: Mapping[str, Any], *, origin: str, environ: Mapping[str, str] | None = None) -> RunConfig:
+def parse_config(
+    data: Mapping[str, Any], *, origin: str, environ: Mapping[str, str] | None = None, trust: Trust | None = None
+) -> RunConfig:
     """Check a submitted document ``{"prompt_learning": {…}}`` and fill in what it leaves out.
 
     Args:
         data: the document; not changed.
         origin: what it is called in messages, such as ``request body``.
-        environ: consulted only for ``MIPRO_WALK_BASE_URL``; the process's own by default.
+        environ: consulted only for what its owner trusts, see :func:`load_trust`; the process's own by default.
+        trust: which hosts are trusted, if that is known already.
 
     Raises:
         ConfigError: with every problem found, each naming its key.
@@ -35,19 +38,19 @@ def parse_config(data: Mapping[str, Any], *, origin: str, environ: Mapping[str, 
     problems = Problems(origin)
     try:
         draft = read_document(data, problems, is_file=False)
-        return finish(draft, os.environ if environ is None else environ)
+        return finish(draft, load_trust(environ) if trust is None else trust)
     except RecursionError:
         raise ConfigError(f"{origin}: nested too deeply.", "Remove the nesting.") from None
 
 
-def finish(draft: Draft, environ: Mapping[str, str]) -> RunConfig:
+def finish(draft: Draft, trust: Trust) -> RunConfig:
     """Check all values and build the configuration.
 
     Raises:
         ConfigError: with every problem found.
     """
     _drop_client_provider(draft)
-    checked = {table: _checked(draft, table) for table in SECTIONS}
+    checked = {table: checked_section(draft, table) for table in SECTIONS}
     env_config = tables.plain_json(draft.env_config, f"{ROOT}.env_config", draft.problems)
     baseline = None
     if draft.initial_prompt is not None:
@@ -57,13 +60,13 @@ def finish(draft: Draft, environ: Mapping[str, str]) -> RunConfig:
     key = _task_app_key(draft)
     root = cast(PromptLearning, checked[ROOT])
     tables.check_url(root.task_app_url, draft.dotted((ROOT, "task_app_url")), draft.problems)
-    policy = read_policy(draft, cast(Policy, checked[POLICY]), environ)
+    policy = read_policy(draft, cast(Policy, checked[POLICY]), trust)
     mipro, gepa = cast(Mipro, checked[MIPRO]), cast(Gepa, checked[GEPA])
+    meta = read_meta(draft, cast(Meta, checked[META]), mipro, policy, trust, root.algorithm)
     pools = read_pools(draft, mipro, gepa, env_config)
     if root.algorithm == "mipro":
         _check_demos(draft, mipro, pools)
     draft.problems.raise_if_any()
-    meta_provider = mipro.meta_model_provider or policy.provider
     is_local = policy.provider == "local"
     return RunConfig(
         task_app_url=root.task_app_url.rstrip("/"),
@@ -73,9 +76,8 @@ def finish(draft: Draft, environ: Mapping[str, str]) -> RunConfig:
         policy=policy,
         pools=pools,
         settings=_settings(root.algorithm, draft, pools, checked),
-        proposer=mipro.proposer or ("both" if meta_provider == "local" else "meta-model"),
-        meta_model=meta_model_name(mipro, policy),
-        meta_model_provider=meta_provider,
+        proposer=mipro.proposer or ("both" if meta.provider == "local" else "meta-model"),
+        meta=meta,
         max_concurrent=mipro.max_concurrent or (2 if is_local else 8),
         call_timeout_seconds=mipro.call_timeout_seconds,
         max_retries=mipro.max_retries,
@@ -99,7 +101,7 @@ def _check_demos(draft: Draft, mipro: Mipro, pools: Pools) -> None:
         )
 
 
-def _checked(draft: Draft, table: str) -> object:
+def checked_section(draft: Draft, table: str) -> object:
     """Return the section with the bad values left at their defaults, so that the later checks can run too."""
     section = SECTIONS[table]
     values = {k: v for (home, k), v in draft.values.items() if home == table and k in section.model_fields}
@@ -112,7 +114,7 @@ def _checked(draft: Draft, table: str) -> object:
             own_words = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
             if error["type"] == "string_too_long":
                 own_words = f"must have at most {error['ctx']['max_length']} characters"
-            elif error["type"] in ("string_pattern_mismatch", "string_unicode"):
+            elif error["type"] == "string_unicode" or error.get("ctx", {}).get("pattern") == PLAIN_TEXT_PATTERN:
                 own_words = "must not hold control characters or broken Unicode"
             bad.setdefault(key, own_words or f"must be {allowed(section.model_fields[key])}")
     for key, words in bad.items():
@@ -124,6 +126,9 @@ def _checked(draft: Draft, table: str) -> object:
 def _bad_value(where: str, value: Any, words: str, problems: Problems) -> str:
     if where.endswith("provider") and value == "google":
         words += '; for an OpenAI-compatible address of that provider use "custom" and base_url'
+    if where.endswith("api_key_env"):
+        words += "; name the variable and keep the key out of the file"
+        value = "@"  # somebody may have written the key itself
     shown = "…" if isinstance(value, str) and "@" in value else show(value)
     return f"{where} = {shown}{problems.at(where)}: {words}."
 
@@ -168,11 +173,22 @@ def _drop_client_provider(draft: Draft) -> None:
 
 
 def _origins(draft: Draft) -> dict[str, str]:
-    origins = {}
-    for table, section in SECTIONS.items():
-        for key in section.model_fields:
-            source = draft.sources.get((table, key))
-            line = draft.problems.lines.get(source or "")
-            where = f"file line {line}" if line else "file" if draft.is_file else draft.problems.origin
-            origins[f"{table}.{key}"] = "default" if source is None else where if "." in source else source
-    return origins
+    """Return for every key the layer that its value comes from, with file and line."""
+    return {
+        f"{table}.{key}": _origin(draft, draft.sources.get((table, key)))
+        for table, section in SECTIONS.items()
+        for key in section.model_fields
+    }
+
+
+def _origin(draft: Draft, source: str | None) -> str:
+    if source is None:
+        return "default"
+    if source.endswith(")"):  # a key of the user's file, with its place
+        return source.rpartition(" (")[2].removesuffix(")")
+    if "." not in source:
+        return source if source == "flag" else f"environment {source}"
+    line = draft.problems.lines.get(source)
+    if not draft.is_file:
+        return draft.problems.origin
+    return f"project file {draft.problems.origin}" + (f":{line}" if line else "")

@@ -31,10 +31,16 @@ class Problems:
     subject: str = "configuration"
     fix: str = "Correct these keys; docs/configuration.md lists every key with its range."
     _found: list[tuple[int, str]] = field(default_factory=list)
+    _untrusted: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, where: str, text: str) -> None:
         """Note a problem with the dotted key ``where``."""
         self._found.append((self.line(where) or 0, text))
+
+    def add_untrusted(self, where: str, text: str, pair: tuple[str, str]) -> None:
+        """Note a problem that goes away once the person confirms ``pair``: an address and a key's variable."""
+        self.add(where, text)
+        self._untrusted.append(pair)
 
     def unknown(self, table: str, key: str, known: Iterable[str], elsewhere: str | None = None) -> None:
         """Note a key that means nothing in ``table``, with the nearest one that does. Its value is not repeated."""
@@ -49,7 +55,9 @@ class Problems:
         self.add(where, f"{where}{self.at(where)} has the {what} {show(name)}, which is not in {home}.{hint}")
 
     def line(self, where: str) -> int | None:
-        """Return the line of the key, else of the nearest table around it."""
+        """Return the line of the key, else of the nearest table around it; nothing for a key of another file."""
+        if where.endswith(")"):
+            return None
         while where:
             if where in self.lines:
                 return self.lines[where]
@@ -72,7 +80,24 @@ class Problems:
         texts = [text for _, text in sorted(self._found, key=lambda item: item[0])]
         count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
         headline = f"{self.origin}: {count} in the {self.subject}."
+        if len(self._untrusted) == len(texts):
+            raise UntrustedHostError(headline, TRUST_FIX, texts, tuple(self._untrusted))
         raise ConfigError(headline, self.fix, problems=texts)
+
+
+class UntrustedHostError(ConfigError):
+    """A configuration that is right but for hosts that nobody has confirmed.
+
+    Attributes:
+        pairs: address and key variable of each.
+    """
+
+    def __init__(self, message: str, fix: str, problems: list[str], pairs: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message, fix, problems)
+        self.pairs = pairs
+
+
+TRUST_FIX = "Confirm the hosts with `mipro-walk models trust` if you know them, or take them out of the file."
 
 
 def show(value: object) -> str:
@@ -104,8 +129,20 @@ def allowed(info: FieldInfo) -> str:
     if kind is float:
         return "a number" + _range(info)
     if kind is str:
-        return "text, not empty"
+        pattern = pattern_of(info)
+        if "_API_KEY" in pattern:
+            return "the name of a variable that ends in _API_KEY"
+        return "a word in small letters" if pattern.startswith("^[a-z]") else "text, not empty"
+    if get_origin(kind) is dict:
+        return "a table"
     return "a list of seeds (whole numbers) or { start, end } ranges"
+
+
+def pattern_of(info: FieldInfo) -> str:
+    """Return the regular expression that a text has to match, ``""`` without one."""
+    inner = (m for arg in get_args(info.annotation) for m in getattr(arg, "__metadata__", ()))
+    pieces = (piece for m in (*info.metadata, *inner) for piece in (m, *getattr(m, "metadata", ())))
+    return next((str(p.pattern) for p in pieces if getattr(p, "pattern", None)), "")
 
 
 def plain_type(annotation: Any) -> Any:

@@ -11,6 +11,9 @@ from mipro_walk.config.sections import SECTIONS
 TOP, ROOT = "", "prompt_learning"
 POLICY, MIPRO, TERMINATION = f"{ROOT}.policy", f"{ROOT}.mipro", f"{ROOT}.termination_config"
 GEPA = f"{ROOT}.gepa"
+META = f"{ROOT}.meta"
+PLAIN_HOMES = (ROOT, MIPRO, GEPA, TERMINATION, POLICY, META)
+"""Where a key without its table is looked for, in this order: ``max_concurrent`` alone is the run's."""
 
 Place = tuple[str, str]
 """A section and a key in it."""
@@ -33,6 +36,7 @@ ROUTES[MIPRO] |= {key: (TERMINATION, key) for key in SECTIONS[TERMINATION].model
 ROUTES[MIPRO] |= {alias: (TERMINATION, key) for alias, key in _LIMITS.items()}
 ROUTES[MIPRO] |= {"batch_size": (MIPRO, "minibatch_size")}
 ROUTES[MIPRO] |= {key: (ROOT, key) for key in ("task_app_url", "task_app_id", "task_app_api_key")}
+ROUTES[META] |= {"model": (MIPRO, "meta_model"), "provider": (MIPRO, "meta_model_provider")}
 ROUTES[TERMINATION] |= {alias: (TERMINATION, key) for alias, key in _LIMITS.items()}
 ROUTES[TERMINATION] |= {"batch_size": (MIPRO, "minibatch_size")}
 
@@ -69,7 +73,10 @@ ROUTES[f"{GEPA}.archive"] = {"pareto_set_size": (GEPA, "pareto_set_size")}
 ROUTES[f"{GEPA}.token"] = {"max_spend_usd": (TERMINATION, "max_cost_usd")}
 ROUTES[f"{GEPA}.population"] = {}
 
-SUBTABLES = {TOP: (ROOT,), ROOT: ("policy", "mipro", "gepa", "termination_config", "env_config", "initial_prompt")}
+SUBTABLES = {
+    TOP: (ROOT,),
+    ROOT: ("policy", "meta", "mipro", "gepa", "termination_config", "env_config", "initial_prompt"),
+}
 SUBTABLES[GEPA] = tuple(table.removeprefix(f"{GEPA}.") for table in ROUTES if table.startswith(f"{GEPA}."))
 """Tables inside tables that are read."""
 
@@ -87,6 +94,7 @@ IGNORED: dict[str, frozenset[str]] = {
     TOP: frozenset({"display"}),
     ROOT: _words("judge verifier proxy_models env_name seeds train_seeds evaluation_seeds reference_pool"),
     POLICY: _words("policy_name"),
+    META: frozenset(),
     MIPRO: _words(
         "num_evaluations_per_iteration env_name env_config meta_model_inference_url few_shot_score_threshold "
         "results_file max_total_tokens policy_config meta modules stages seeds proposer_effort "
@@ -116,9 +124,12 @@ IGNORED: dict[str, frozenset[str]] = {
 """Published keys that are accepted, listed in `RunConfig.ignored` and otherwise left alone."""
 IGNORED_PREFIXES: dict[str, str] = {MIPRO: "spec_", GEPA: "spec_"}
 
-_HOSTS = "The backend chooses the address, because keys are bound to hosts. "
+_HOSTS = (
+    "The backend chooses the address, because keys are bound to hosts. "
+    'For a server of your own set provider = "custom" and base_url.'
+)
+_KEYS = "Keys stay out of configurations: set an environment variable and name it with api_key_env."
 REFUSED: dict[Place, str] = {
-    (POLICY, "inference_url"): _HOSTS + 'For a server of your own set provider = "custom" and base_url.',
-    (POLICY, "api_base"): _HOSTS + 'For a server of your own set provider = "custom" and base_url.',
-    (POLICY, "api_key"): "Keys stay out of configurations: set OPENAI_API_KEY, GROQ_API_KEY or MIPRO_WALK_API_KEY.",
+    **{(table, key): _HOSTS for table in (POLICY, META) for key in ("inference_url", "api_base")},
+    **{(table, "api_key"): _KEYS for table in (POLICY, META)},
 }

@@ -24,7 +24,7 @@ END = "<!-- end of the made part -->"
 def reference_tables() -> str:
     """Return one Markdown table for each section, and the lists of other accepted names."""
     parts = [_section_table(name) for name in SECTIONS]
-    parts.insert(2, _free_table())
+    parts.insert(3, _free_table())
     return "\n".join([*parts, _other_names(), _ignored_names()])
 
 

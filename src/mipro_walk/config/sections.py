@@ -68,8 +68,12 @@ def _few(seeds: list[int]) -> str:
 
 
 Seeds = Annotated[tuple[int, ...], BeforeValidator(expand_seeds)]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+PLAIN_TEXT_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN_TEXT_PATTERN)]
 Url = Annotated[str, Field(min_length=1, max_length=2000)]
+FreeTable = dict[str, Any]
+KEY_VARIABLE_PATTERN = r"^[A-Z][A-Z0-9_]*_API_KEY$"
+"""Names of variables that a configuration may ask a key from: no other secret of the environment has such a name."""
 
 
 class _Section(BaseModel):
@@ -84,12 +88,69 @@ class PromptLearning(_Section):
     )
     task_app_url: Url = Field("http://127.0.0.1:8002", description="Where the task app listens.")
     task_app_id: Name | None = Field(None, description="Name of the task app, for your records.")
-    results_folder: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
+    results_folder: Annotated[str, Field(min_length=1, max_length=1000, pattern=PLAIN_TEXT_PATTERN)] = Field(
         "results", description="Where the result files go, relative to this file."
     )
 
 
-class Policy(_Section):
+class _Model(_Section):
+    """What can be said of either model: how it is asked, how fast, at what price."""
+
+    base_url: Url | None = Field(
+        None,
+        description="Base URL of a custom server; beyond this machine only if you trust it (models trust).",
+    )
+    api_key_env: Annotated[str, Field(pattern=KEY_VARIABLE_PATTERN, max_length=100)] | None = Field(
+        None,
+        description="Environment variable that holds the key, such as OPENROUTER_API_KEY; never the key itself.",
+        json_schema_extra={"default": "the provider's own"},
+    )
+    reasoning_effort: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")] | None = Field(
+        None, description="How long a reasoning model thinks, such as minimal, low, medium or high."
+    )
+    send_temperature: bool | None = Field(
+        None,
+        description="false leaves the temperature out, for models that refuse it (found out by itself, too).",
+        json_schema_extra={"default": "true"},
+    )
+    extra_body: FreeTable | None = Field(
+        None, description="Further fields of each request, such as { top_p = 0.9 }; part of what identifies a call."
+    )
+    extra_headers: FreeTable | None = Field(
+        None, description="Further headers of each request; texts, and never a key."
+    )
+    max_concurrent: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Calls of this model at the same time.",
+        json_schema_extra={"default": "max_concurrent of [prompt_learning.mipro]"},
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, le=1_000_000, description="Most requests in any minute; more wait for their turn."
+    )
+    tokens_per_minute: int | None = Field(
+        None, ge=1, le=1_000_000_000, description="Most tokens in any minute, prompt and answer together."
+    )
+    timeout_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=3600,
+        description="Longest wait for one call of this model.",
+        json_schema_extra={"default": "call_timeout_seconds of [prompt_learning.mipro]"},
+    )
+    input_price_per_million: float | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="US dollars for a million prompt tokens; with its twin it replaces the price list. 0 means free.",
+    )
+    output_price_per_million: float | None = Field(
+        None, ge=0, le=1_000_000, description="US dollars for a million answer tokens."
+    )
+
+
+class Policy(_Model):
     """`[prompt_learning.policy]`: the model that answers the task."""
 
     inference_mode: Literal["synth_hosted"] = Field(
@@ -104,16 +165,30 @@ class Policy(_Section):
         json_schema_extra={"default": "smollm2-135m-instruct (local), gpt-4o-mini (openai), "
                            "llama-3.1-8b-instant (groq)"},
     )  # fmt: skip
-    base_url: Url | None = Field(
-        None,
-        description="Base URL of a custom server; beyond this machine only if MIPRO_WALK_BASE_URL says the same.",
-    )
     temperature: float = Field(0.0, ge=0, le=2, description="0 asks for the likeliest answer every time.")
-    max_completion_tokens: int = Field(64, ge=1, le=100_000, description="Longest answer, in tokens.")
+    max_completion_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Longest answer, in tokens; a reasoning model's thinking counts.",
+        json_schema_extra={"default": "64, or 4096 with reasoning_effort"},
+    )
     output_mode: OutputMode | None = Field(
         None,
         description="How the answer is asked for: JSON by schema, a tool call, or plain text.",
         json_schema_extra={"default": "structured (local), else tool_calls"},
+    )
+
+
+class Meta(_Model):
+    """`[prompt_learning.meta]`: the model that writes instructions, where it differs from the policy model."""
+
+    max_completion_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Longest instruction, in tokens; a reasoning model's thinking counts.",
+        json_schema_extra={"default": "120 (local), 400 (1000 for GEPA), or 8192 with reasoning_effort"},
     )
 
 
@@ -243,6 +318,7 @@ FREE_KEYS = {
 SECTIONS: dict[str, type[_Section]] = {
     "prompt_learning": PromptLearning,
     "prompt_learning.policy": Policy,
+    "prompt_learning.meta": Meta,
     "prompt_learning.mipro": Mipro,
     "prompt_learning.gepa": Gepa,
     "prompt_learning.termination_config": Termination,

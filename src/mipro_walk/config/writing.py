@@ -15,7 +15,7 @@ import tomli_w
 from mipro_walk.config.models import RunConfig
 from mipro_walk.config.parsing import parse_config
 from mipro_walk.config.profiles import describe_profile, get_profile, with_algorithm
-from mipro_walk.config.published import GEPA, MIPRO, ROOT, ROUTES
+from mipro_walk.config.published import GEPA, MIPRO, PLAIN_HOMES, ROOT, ROUTES
 from mipro_walk.config.sections import FREE_KEYS, SECTIONS, expand_seeds
 from mipro_walk.core.settings import AlgorithmName
 from mipro_walk.errors import ConfigError, PrerequisiteError
@@ -24,6 +24,7 @@ WIDTH = 100
 HEADLINES = {
     ROOT: "What to optimize, and where",
     f"{ROOT}.policy": "The model that answers the task",
+    f"{ROOT}.meta": "The model that writes instructions",
     f"{ROOT}.env_config": "Handed to the task app as it is",
     f"{ROOT}.mipro": "The search",
     f"{ROOT}.gepa": "The search",
@@ -86,8 +87,8 @@ def _table_of(key: str, algorithm: object) -> list[str]:
     """Return the steps from ``[prompt_learning]`` to the table of a plain key; an unknown key is refused later."""
     if algorithm == "gepa" and ROUTES[GEPA].get(key, ("",))[0] in (GEPA, MIPRO):
         return ["gepa"]
-    for table, section in SECTIONS.items():
-        if key in section.model_fields:
+    for table in PLAIN_HOMES:
+        if key in SECTIONS[table].model_fields:
             return table.split(".")[1:]
     return ["env_config"] if key in FREE_KEYS else []
 

@@ -108,6 +108,26 @@ def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float |
     )
 
 
+def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean score: Wilson's for right/wrong scores, else a percentile bootstrap.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", J. Am. Stat. Assoc. 22.
+
+    >>> tuple(round(end, 3) for end in mean_interval([1.0] * 8 + [0.0] * 2))
+    (0.49, 0.943)
+    """
+    n = len(scores)
+    if n == 0:
+        return 0.0, 1.0
+    values = np.array(scores, dtype=float)
+    if not np.isin(values, (0.0, 1.0)).all():
+        return _resampled(values)[:2]
+    mean, z2 = float(values.mean()), Z95**2
+    centre = (mean + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(mean * (1 - mean) / n + z2 / (4 * n**2)) / (1 + z2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def detectable_difference(n: int, discordance: float) -> float:
     """Return the difference (0..1) that ``n`` paired rows show with 80 % power at the 5 % level.
 

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from mipro_walk.core.evaluation import Stops
 from mipro_walk.core.proposer import Complete
@@ -38,6 +38,11 @@ class RolloutRunner(Protocol):
         ...
 
 
+def rollout_identity(context_hash: str, rollout: Rollout) -> str:
+    """Return the SHA-256 of everything that determines the outcome of a rollout."""
+    return fingerprint([context_hash, rollout.candidate.prompt_hash, rollout.split, rollout.seed])
+
+
 class RecordedEvaluator:
     """An evaluator that never makes a recorded rollout again.
 
@@ -54,10 +59,12 @@ class RecordedEvaluator:
         run: RolloutRunner,
         max_concurrent: int,
         on_outcome: OnOutcome = lambda _outcome, _made: None,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """``context_hash`` covers all that determines an outcome beside prompt and row: model, data, parameters.
 
-        ``on_outcome`` hears of each outcome, and whether it was made now.
+        ``on_outcome`` hears of each outcome, and whether it was made now. ``known`` are outcomes of other jobs by
+        identity, which answer as well.
         """
         self._ledger = ledger
         self._job_id = job_id
@@ -65,7 +72,7 @@ class RecordedEvaluator:
         self._run = run
         self._max_concurrent = max(1, max_concurrent)
         self._pool = ThreadPoolExecutor(max_workers=self._max_concurrent, thread_name_prefix="rollout")
-        self._recorded = ledger.recordings(job_id, "rollout")
+        self._recorded = {**(known or {}), **ledger.recordings(job_id, "rollout")}
         self._on_outcome = on_outcome
 
     def close(self) -> None:
@@ -92,7 +99,7 @@ class RecordedEvaluator:
 
     def identity(self, rollout: Rollout) -> str:
         """Return the SHA-256 of everything that determines the outcome."""
-        return fingerprint([self._context_hash, rollout.candidate.prompt_hash, rollout.split, rollout.seed])
+        return rollout_identity(self._context_hash, rollout)
 
     def _ask_again(self, batch: Mapping[str, Rollout], failed: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
         """Make what failed a few times more; return what fails each time, in the order of the batch.

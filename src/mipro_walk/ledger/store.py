@@ -15,9 +15,14 @@ from mipro_walk.ledger import schema
 from mipro_walk.ledger.commits import Commits
 from mipro_walk.types import Event, Usage
 
+AT_ONCE = 500
+"""Identities that are looked up in one query."""
 TERMINAL = ("succeeded", "failed", "cancelled")
 COMPARISON = "comparison"
 """The algorithm of the job that holds the calls of a comparison: no optimization, so no list of jobs shows it."""
+MEASUREMENT = "measurement"
+"""The same for the calls of saved prompts that are measured again."""
+NO_JOBS = (COMPARISON, MEASUREMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +140,9 @@ class Ledger:
             )
 
     def list_jobs(self) -> list[Job]:
-        """Return every job, newest first; what :data:`COMPARISON` says is left out."""
+        """Return every job, newest first; what :data:`NO_JOBS` says is left out."""
         jobs = schema.jobs
-        query = select(jobs).where(jobs.c.algorithm != COMPARISON).order_by(jobs.c.number.desc())
+        query = select(jobs).where(jobs.c.algorithm.not_in(NO_JOBS)).order_by(jobs.c.number.desc())
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [_job(row) for row in rows]
@@ -170,6 +175,18 @@ class Ledger:
                 select(table.c.identity, table.c.value).where(table.c.job_id == job_id, table.c.kind == kind)
             ).all()
         return {row.identity: row.value for row in rows}
+
+    def recorded_scores(self, identities: Sequence[str]) -> dict[str, Any]:
+        """Return ``identity -> value`` of rollouts that any job has measured; of several the latest."""
+        table = schema.recordings
+        found: dict[str, Any] = {}
+        with self._engine.connect() as connection:
+            for start in range(0, len(identities), AT_ONCE):
+                chosen = table.c.identity.in_(identities[start : start + AT_ONCE])
+                query = select(table.c.identity, table.c.value).where(table.c.kind == "rollout", chosen)
+                rows = connection.execute(query.order_by(table.c.recorded_at)).all()
+                found |= {row.identity: row.value for row in rows if row.value["score"] is not None}
+        return found
 
     def record(self, job_id: str, kind: str, identity: str, value: Mapping[str, Any]) -> None:
         """Write one recording. What is recorded once is never changed."""

@@ -17,7 +17,6 @@ Status = Mapping[str, Any]
 Follow = Callable[[str], Status]
 """Shows a job until it ends or pauses, and returns its last status. Raises what ends the watching early."""
 
-FREE_PROVIDERS = ("local",)
 UNFINISHED = ("queued", "running", "paused", "failed")
 """States that ``resume`` can go on from; a failed job keeps every call that was recorded."""
 
@@ -209,8 +208,8 @@ def with_spending_limit(
 
 def paid_models(config: RunConfig) -> list[str]:
     """Return ``provider/model`` of each model that may cost money."""
-    models = [(config.policy.provider, config.policy.model), (config.meta_model_provider, config.meta_model)]
-    found = [f"{provider}/{model}" for provider, model in models if provider not in FREE_PROVIDERS]
+    models = (config.model("policy"), config.meta)
+    found = [f"{model.provider}/{model.model}" for model in models if not model.is_free]
     return list(dict.fromkeys(found))
 
 
