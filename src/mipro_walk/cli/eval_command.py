@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,16 +20,51 @@ from mipro_walk.errors import ConfigError, MiproWalkError, PrerequisiteError, Sc
 
 if TYPE_CHECKING:  # heavy; --help does without them
     from mipro_walk.backend.measuring import Measured
+    from mipro_walk.config import RunConfig
     from mipro_walk.core.assessment import Check, PromptScore
     from mipro_walk.core.statistics import PairedComparison
+    from mipro_walk.project.loading import Project
     from mipro_walk.types import Candidate
+    from task_apps.banking77.data import TaskData
 
 BASELINE = "baseline"
 PROMPT, REFERENCE = "prompt", "reference"
 MAX_ROWS_SHOWN = 50
 QUERY_CHARS = 120
 
-SplitName = Literal["train", "val", "test"]
+SplitName = Literal["train", "val", "test", "pinned"]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Whose rows: a project's, or Banking77's, whose configuration may be a file beside a ``task.toml``."""
+
+    project: Path | None
+    config: Path | None
+    data: str
+
+    def load(self, say: Callable[[str], None]) -> tuple[RunConfig, TaskData | Project]:
+        """Return the configuration and the rows; findings about a project's rows are said."""
+        from mipro_walk.backend.in_process import load_data
+        from mipro_walk.project.definition import config_of, project_of
+        from mipro_walk.project.loading import load_project
+
+        named = self.config or self.project or Path("mipro_config.toml")
+        folder = project_of(self.project or named)
+        if self.project is not None and folder is None:
+            raise ConfigError(f"{self.project} is not a project: it has no task.toml.", "Make one: mipro-walk init")
+        loaded = load_asking(config_of(named))
+        if folder is None:
+            return loaded, load_data(self.data)
+        project = load_project(folder)
+        for finding in project.findings:
+            say(f"{finding.level}: {finding.text}")
+        return loaded, project
+
+    @staticmethod
+    def has_judge(rows: TaskData | Project) -> bool:
+        """Whether the meta-model is asked, too: it judges the answers."""
+        return getattr(rows, "judge", None) is not None
 
 
 @dataclass(frozen=True)
@@ -55,8 +90,16 @@ def evaluate(
         str | None, typer.Argument(metavar="[PROMPT_B]", help="A second prompt to compare the first one with.")
     ] = None,
     config: Annotated[
-        Path, typer.Option("--config", metavar="FILE", help="Model, parameters and rows: the run's configuration.")
-    ] = Path("mipro_config.toml"),
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The run's configuration: model, parameters, rows. [default: mipro_config.toml, or the project's]",
+        ),
+    ] = None,
+    project: Annotated[
+        Path | None, typer.Option("--project", metavar="DIR", help="A project's folder; else it is Banking77.")
+    ] = None,
     split: Annotated[SplitName, typer.Option(help="Whose rows.")] = "test",
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="PROMPT", help="The prompt to compare with, as PROMPT_B.")
@@ -87,14 +130,14 @@ def evaluate(
 
     \b
     Examples:
-      mipro-walk eval results --config mipro_config.toml --fail-under 0.8
+      mipro-walk eval results --project my-task --fail-under 0.8
       mipro-walk eval new.json --baseline old.json --max-regression 0.02
     """
     started = time.monotonic()
     reference = _reference(prompt_b, baseline, max_regression)
     try:
         named = {PROMPT: prompt} | ({} if reference is None else {REFERENCE: reference})
-        measured = _measure(named, config, split, fresh, data, yes, max_cost_usd, model_path)
+        measured = _measure(named, _Task(project, config, data), split, fresh, yes, max_cost_usd, model_path)
         assessed = _assess(measured, named, split, fail_under, max_regression)
     except MiproWalkError as exc:
         if junit is not None:
@@ -127,32 +170,31 @@ def _reference(prompt_b: str | None, baseline: str | None, max_regression: float
 
 def _measure(
     named: Mapping[str, str],
-    config: Path,
+    task: _Task,
     split: SplitName,
     fresh: bool,
-    data: str,
     yes: bool,
     max_cost_usd: float | None,
     model_path: Path | None,
 ) -> Measured:
-    from mipro_walk.backend.in_process import banking77_worlds, load_data
+    from mipro_walk.backend.in_process import in_process_worlds
     from mipro_walk.backend.measuring import measure, require_few_unknown
     from mipro_walk.backend.settings import BackendSettings
     from mipro_walk.paths import backend_key, home
 
     prompts = {name: _candidate(text) for name, text in named.items()}
-    loaded = load_asking(config)
-    rows = load_data(data)
+    console = stderr_console()
+    loaded, rows = task.load(lambda text: console.print(visible(text, console.encoding), soft_wrap=True))
     fix = "Pass --yes, or --max-cost-usd X to cap it."
-    require_consent([loaded.model("policy")], "Up to a call a row", fix, yes=yes or max_cost_usd is not None)
+    models = [loaded.model("policy"), *([loaded.meta] if task.has_judge(rows) else [])]
+    require_consent(models, "Up to a call a row", fix, yes=yes or max_cost_usd is not None)
     settings = BackendSettings(
         home(), (backend_key(home()),), os.environ.get("MIPRO_WALK_LEDGER_URL", ""), model_path=model_path
     )
-    console = stderr_console()
     measured = measure(
         settings,
         loaded,
-        banking77_worlds(rows),
+        in_process_worlds(rows),
         prompts,
         split,
         fresh=fresh,
