@@ -25,4 +25,5 @@ python=$(venv_python "$project")
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 "$python" -m mypy
-exec "$python" -m pytest "$@"
+# Files side by side: most tests wait for processes. Two workers are enough for two cores.
+exec "$python" -m pytest -n 2 --dist loadfile "$@"
