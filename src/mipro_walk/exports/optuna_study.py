@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mipro_walk.errors import ConfigError
 from mipro_walk.exports.source import Document, ExportSource
 
 ATTRIBUTES = {
@@ -30,6 +31,8 @@ def optuna_study(source: ExportSource) -> str:
     from optuna.storages.journal import JournalFileBackend
 
     history = source.history()
+    if history.get("algorithm") == "gepa":
+        raise ConfigError("A job of GEPA is no Optuna study: it has no axes.", "Use --format rollouts.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.log"
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))

@@ -25,7 +25,12 @@ def read_recorded(ledger: Ledger, job_id: str) -> Recorded:
 
 
 def candidates(history: Document, winner: Key, recorded: Recorded) -> dict[Key, Candidate]:
-    """Return every candidate that may have been asked: scored, baseline, winner and the winner's two halves."""
+    """Return every candidate that may have been asked: scored, baseline, winner and the winner's two halves.
+
+    Of GEPA's these are its instructions, without demonstrations.
+    """
+    if history.get("algorithm") == "gepa":
+        return {(entry["index"], 0): Candidate(entry["text"]) for entry in history["instructions"]}
     keys = {(trial["instruction"], trial["demo_set"]) for trial in history["iterations"]}
     keys |= {(0, 0), winner, (winner[0], 0), (0, winner[1])}
     train = {row.seed: row.as_demonstration() for row in recorded.rows.get("train", ())}

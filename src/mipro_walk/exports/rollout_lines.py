@@ -18,8 +18,8 @@ def rollout_lines(source: ExportSource) -> str:
 
 def _lines(source: ExportSource) -> Iterator[dict[str, Any]]:
     recorded = source.ledger()
-    first, second = source.metadata()["winner_key"]
-    known = candidates(source.history(), (first, second), recorded)
+    instruction, *demo_set = source.metadata()["winner_key"]
+    known = candidates(source.history(), (instruction, *(demo_set or [0])), recorded)
     told = set()
     for key, rollout, row, identity in rollouts(recorded, known):
         told.add(identity)
