@@ -193,7 +193,7 @@ class Bench:
             policy, meta = (self._gateway(job_id, role, config) for role in ("policy", "meta"))
             stack.callback(policy.close_sync)
             stack.callback(meta.close_sync)
-            yield Banking77World(config, policy, meta, Wishes(), [], self._data)
+            yield Banking77World(config, policy, meta, meta, Wishes(), [], data=self._data)
 
     def _gateway(self, job_id: str, role: str, config: RunConfig) -> ChatGateway:
         def keep(attempt: Attempt) -> None:
