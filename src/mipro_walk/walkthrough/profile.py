@@ -8,7 +8,6 @@ from mipro_walk.errors import KeyMissingError
 from mipro_walk.walkthrough.context import Context
 
 LOCAL_PROFILE = "quick-local"
-NAMES = (LOCAL_PROFILE, "walkthrough", "groq", "production", "gepa")
 
 
 def chosen_profile(ctx: Context) -> str:
