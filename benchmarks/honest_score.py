@@ -24,10 +24,10 @@ import numpy as np
 from landscapes import FAMILIES, Landscape
 from schedules import dspy, ours
 
-from mipro_walk.core.search_space import BASELINE
 from mipro_walk.core.statistics import compare_paired
 
 SIZE = (12, 8)
+BASELINE = (0, 0)
 
 
 @dataclass(frozen=True)

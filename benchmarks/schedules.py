@@ -22,7 +22,7 @@ from mipro_walk.core.proposer import PatternProposer
 from mipro_walk.core.race import Race
 from mipro_walk.core.run import Run
 from mipro_walk.core.scoreboard import Scoreboard
-from mipro_walk.core.search_space import DemoSet, Instruction, SearchSpace
+from mipro_walk.core.search_space import DemoSet, Instruction, SearchSpace, StageSpace
 from mipro_walk.core.settings import OptimizerSettings, SamplerName
 from mipro_walk.types import Demonstration, Event, Example, Outcome, Rollout, Task
 
@@ -96,8 +96,12 @@ def _task() -> Task:
 def _space(landscape: Landscape) -> SearchSpace:
     instructions, demo_sets = landscape.shape
     return SearchSpace(
-        [Instruction(f"instruction {i}", "built-in") for i in range(instructions)],
-        [DemoSet((Demonstration(str(d), "right"),), (d,), "given") for d in range(demo_sets)],
+        [
+            StageSpace(
+                [Instruction(f"instruction {i}", "built-in") for i in range(instructions)],
+                [DemoSet((Demonstration(str(d), "right"),), (d,), "given") for d in range(demo_sets)],
+            )
+        ]
     )
 
 

@@ -159,10 +159,10 @@ def _gepa_forecast(config: RunConfig, task: Task, plan: GepaPlan) -> Forecast:
     query = _mean([len(row.query) for row in task.val])
     longest = max((len(row.query) for row in (*task.val, *task.test)), default=0)
     form = _form_chars(config, task)
-    bare = _prompt_tokens(Candidate(task.instruction), form, query)
+    bare = _prompt_tokens(task.baseline, form, query)
     asked = GEPA_PROPOSAL_CHARS + plan.minibatch * (query + GEPA_SAMPLE_CHARS)
     proposal = round((asked + len(task.instruction)) / CHARS_PER_TOKEN)
-    top = _prompt_tokens(Candidate(task.instruction), form, longest) + GEPA_ANSWER_TOKENS[1]
+    top = _prompt_tokens(task.baseline, form, longest) + GEPA_ANSWER_TOKENS[1]
     most_steps = max(plan.steps, plan.evolution // (2 * plan.minibatch))
     low = _Case(bare, bare, ANSWER_TOKENS, (proposal, GEPA_ANSWER_TOKENS[0]), 0, 0, task.kind == "judged")
     expected = replace(low, candidate=bare + GEPA_ANSWER_TOKENS[0], search_calls=plan.evolution, asks=1)
@@ -216,8 +216,8 @@ def _cases(config: RunConfig, settings: OptimizerSettings, task: Task, plan: Pla
     query = _mean([len(row.query) for row in task.val])
     longest = max((len(row.query) for row in (*task.val, *task.test)), default=0)
     form = _form_chars(config, task)
-    bare = _prompt_tokens(Candidate(task.instruction), form, query)
-    sets = build_demo_sets(task, Evidence(), replace(settings, num_demo_sets=min(settings.num_demo_sets, 8)))
+    bare = _prompt_tokens(task.baseline, form, query)
+    sets = build_demo_sets(task.train, Evidence(), replace(settings, num_demo_sets=min(settings.num_demo_sets, 8)))
     lengths = [_prompt_tokens(Candidate(task.instruction, s.demos), form, query) for s in sets]
     top = max(_prompt_tokens(Candidate(task.instruction, s.demos), form, longest) for s in sets)
     # A new instruction is about as long as the model may make it; the starting one is no guide.

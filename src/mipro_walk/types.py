@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Split = Literal["train", "val", "test", "pinned"]
@@ -43,15 +43,25 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One instruction with one demonstration set: what a trial scores."""
+    """One instruction with one demonstration set: what a trial scores.
+
+    A program of several stages has one prompt for each: ``further`` holds those after the first stage.
+    """
 
     instruction: str
     demos: tuple[Demonstration, ...] = ()
+    further: tuple[Candidate, ...] = ()
+
+    @property
+    def prompts(self) -> tuple[Candidate, ...]:
+        """The prompts by stage; of a single prompt the candidate alone."""
+        return (Candidate(self.instruction, self.demos), *self.further)
 
     @property
     def prompt_hash(self) -> str:
-        """SHA-256 over the instruction and the demonstrations in their order."""
-        return fingerprint([self.instruction, [[d.query, d.label] for d in self.demos]])
+        """SHA-256 over the instructions and the demonstrations in their order."""
+        further = [prompt.prompt_hash for prompt in self.further]
+        return fingerprint([self.instruction, [[d.query, d.label] for d in self.demos], *further])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,15 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class StageCall:
+    """One question to a stage of a program, and its answer."""
+
+    stage: str
+    query: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How one rollout ended.
 
@@ -77,17 +96,31 @@ class Outcome:
         predicted: the answer as the task understood it; ``None`` if there was none.
         reason: why it is not right, or why it is unknown; empty when right.
         figures: further measures of the same answer by name, such as ``{"exact": 0.0, "f1": 0.5}``.
+        trace: of a program of several stages, what each was asked and answered, in the order of the calls.
     """
 
     score: float | None
     predicted: str | None = None
     reason: str = ""
     figures: Mapping[str, float] = field(default_factory=dict, hash=False)
+    trace: tuple[StageCall, ...] = ()
 
     @property
     def is_known(self) -> bool:
         """Whether this rollout measured something."""
         return self.score is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_dict` reads. A single prompt has no trace, and none stands there."""
+        data = asdict(self)
+        trace = data.pop("trace")
+        return {**data, "trace": list(trace)} if trace else data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that :meth:`as_dict` gave."""
+        trace = tuple(StageCall(**call) for call in data.get("trace", ()))
+        return cls(**{**data, "trace": trace})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +144,14 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """One prompt of a program of several: its name and the instruction to improve."""
+
+    name: str
+    instruction: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What is to be solved, as the optimizer sees it.
 
@@ -126,6 +167,8 @@ class Task:
         kind: what an answer is (``classification``, ``rating``, …); empty if it is not said.
         fixed: texts that every instruction must hold, byte for byte.
         pinned: rows that must not get worse; in no pool, scored beside the test.
+        stages: the prompts of a program of several, in their order; ``instruction`` is that of the first. Empty for
+            a task of a single prompt.
     """
 
     name: str
@@ -139,6 +182,12 @@ class Task:
     kind: str = ""
     fixed: Sequence[str] = ()
     pinned: Sequence[Example] = ()
+    stages: Sequence[Stage] = ()
+
+    @property
+    def baseline(self) -> Candidate:
+        """The candidate we start from: every instruction as it is, no demonstrations."""
+        return Candidate(self.instruction, (), tuple(Candidate(stage.instruction) for stage in self.stages[1:]))
 
     def rows(self, split: Split) -> Sequence[Example]:
         """Return the rows of one split."""

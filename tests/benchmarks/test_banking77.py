@@ -99,9 +99,9 @@ def test_random_search_touches_no_test_row_before_it_has_chosen():
 def test_random_search_draws_from_the_candidates_that_our_search_starts_with():
     space, _ = bootstrapped(contest(rng_seed=1))
     theirs = optimize(make_task(), Landscape(), ScriptedProposer(), OptimizerSettings(rng_seed=1)).space
-    first = len(space.instructions)
-    assert [i.text for i in space.instructions] == [i.text for i in theirs.instructions[:first]]
-    assert list(space.demo_sets) == list(theirs.demo_sets[: len(space.demo_sets)])
+    first = len(space.stages[0].instructions)
+    assert [i.text for i in space.stages[0].instructions] == [i.text for i in theirs.stages[0].instructions[:first]]
+    assert list(space.stages[0].demo_sets) == list(theirs.stages[0].demo_sets[: len(space.stages[0].demo_sets)])
 
 
 def test_every_method_is_tested_on_the_same_rows_as_the_baseline():

@@ -8,7 +8,7 @@ import pytest
 
 from mipro_walk.core.importance import CHANCE, MAX_CANDIDATES, MIN_CANDIDATES, axis_importance
 from mipro_walk.core.scoreboard import Scoreboard
-from mipro_walk.core.search_space import DemoSet, Instruction, SearchSpace
+from mipro_walk.core.search_space import DemoSet, Instruction, SearchSpace, StageSpace
 from mipro_walk.types import Candidate, Outcome
 
 ROWS = 40
@@ -16,8 +16,12 @@ ROWS = 40
 
 def space_of(instructions=8, demo_sets=8):
     return SearchSpace(
-        [Instruction(f"Instruction {i}", "built-in") for i in range(instructions)],
-        [DemoSet((), (), f"set {d}") for d in range(demo_sets)],
+        [
+            StageSpace(
+                [Instruction(f"Instruction {i}", "built-in") for i in range(instructions)],
+                [DemoSet((), (), f"set {d}") for d in range(demo_sets)],
+            )
+        ]
     )
 
 

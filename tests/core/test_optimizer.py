@@ -91,19 +91,19 @@ def test_same_arguments_give_the_same_run():
 
 
 def test_seed_zero_is_a_seed_of_its_own():
-    seeds = {run(num_demos=4, rng_seed=seed).space.demo_sets[1].seeds for seed in (0, 1, 2)}
+    seeds = {run(num_demos=4, rng_seed=seed).space.stages[0].demo_sets[1].seeds for seed in (0, 1, 2)}
     assert len(seeds) == 3
 
 
 def test_num_demos_zero_means_no_demonstrations():
     result = run(num_demos=0)
-    assert [s.builder for s in result.space.demo_sets] == ["empty"]
+    assert [s.builder for s in result.space.stages[0].demo_sets] == ["empty"]
     assert result.winner.demos == ()
 
 
 def test_optimize_demos_false_and_optimize_instructions_false_mean_literally_that():
-    assert len(run(optimize_demos=False, num_demos=5).space.demo_sets) == 1
-    assert len(run(optimize_instructions=False, num_demos=5).space.instructions) == 1
+    assert len(run(optimize_demos=False, num_demos=5).space.stages[0].demo_sets) == 1
+    assert len(run(optimize_instructions=False, num_demos=5).space.stages[0].instructions) == 1
 
 
 def test_only_the_baseline_left_to_search_ends_with_no_significant_gain():
@@ -173,17 +173,17 @@ def test_second_generation_answers_what_the_leaders_confuse_without_showing_thei
     proposer, task = ScriptedProposer(), make_task()
     result = optimize(task, Landscape(), proposer, OptimizerSettings(num_demos=3, num_iterations=20, budget=200))
     last = proposer.requests[-1]
-    assert last.leading in [i.text for i in result.space.instructions]
+    assert last.leading in [i.text for i in result.space.stages[0].instructions]
     assert last.confusions
     assert all(label in task.labels for expected, answered, _ in last.confusions for label in (expected, answered))
-    later = result.space.demo_sets[8:]
+    later = result.space.stages[0].demo_sets[8:]
     assert {s.builder for s in later} == {"contrastive", "varied"}
     assert any(key[0] > 12 or key[1] > 7 for key in result.board.entries)
 
 
 def test_one_generation_leaves_the_space_as_it_was():
     result = run(num_demos=3, generations=1)
-    assert (len(result.space.instructions), len(result.space.demo_sets)) == (13, 8)
+    assert (len(result.space.stages[0].instructions), len(result.space.stages[0].demo_sets)) == (13, 8)
 
 
 def test_unknown_outcomes_are_left_out_of_scores_and_shown():

@@ -143,7 +143,7 @@ def test_every_instruction_of_a_run_holds_the_fixed_parts():
     proposer = MixedProposer(MetaModelProposer(forgetful), PatternProposer())
     evaluator = Evaluator()
     result = optimize(task_with(fixed=FIXED), evaluator, proposer, SETTINGS)
-    texts = [instruction.text for instruction in result.space.instructions]
+    texts = [instruction.text for instruction in result.space.stages[0].instructions]
     assert len(texts) > 4
     assert all(part in text for text in texts for part in FIXED)
     assert all(part in r.candidate.instruction for r in evaluator.asked for part in FIXED)

@@ -8,15 +8,19 @@ import pytest
 
 from mipro_walk.core.pooling import Estimate
 from mipro_walk.core.sampler import crossed, spread, suggest
-from mipro_walk.core.search_space import DemoSet, Instruction, SearchSpace
+from mipro_walk.core.search_space import DemoSet, Instruction, SearchSpace, StageSpace
 
 SAMPLERS = ("tpe", "tpe_multivariate", "random")
 
 
 def make_space(instructions, demo_sets):
     return SearchSpace(
-        [Instruction(f"instruction {i}", "built-in") for i in range(instructions)],
-        [DemoSet((), (d,), "random") for d in range(demo_sets)],
+        [
+            StageSpace(
+                [Instruction(f"instruction {i}", "built-in") for i in range(instructions)],
+                [DemoSet((), (d,), "random") for d in range(demo_sets)],
+            )
+        ]
     )
 
 
@@ -67,5 +71,5 @@ def test_start_is_spread_evenly_over_both_axes(instructions, demo_sets, count):
 
 
 def test_new_levels_are_crossed_with_the_leader():
-    assert crossed((1, 2), [5, 6, 7], [9], []) == [(5, 2), (1, 9), (6, 2), (7, 2)]
-    assert crossed((1, 2), [], [8, 9], [(1, 8)]) == [(1, 9)]
+    assert crossed((1, 2), [[5, 6, 7], [9]], []) == [(5, 2), (1, 9), (6, 2), (7, 2)]
+    assert crossed((1, 2), [[], [8, 9]], [(1, 8)]) == [(1, 9)]

@@ -82,7 +82,7 @@ def test_index_finds_every_pair_that_comparing_all_finds():
 def test_no_demonstration_is_a_row_that_is_scored():
     result = optimize(planted(), Landscape(), ScriptedProposer(), OptimizerSettings(num_demos=20, num_demo_sets=20))
     scored = {normal(row.query) for row in (*planted().val, *planted().test)}
-    shown = {normal(demo.query) for demo_set in result.space.demo_sets for demo in demo_set.demos}
+    shown = {normal(demo.query) for demo_set in result.space.stages[0].demo_sets for demo in demo_set.demos}
     assert len(shown) > 30
     assert not shown & scored
 

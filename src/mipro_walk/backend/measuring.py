@@ -125,7 +125,7 @@ class _Measurement:
             )
         for notice in self.world.notices():
             self.say(notice)
-        candidates = {name: found or Candidate(task.instruction) for name, found in prompts.items()}
+        candidates = {name: found or task.baseline for name, found in prompts.items()}
         outcomes = self._outcomes(task, rows, candidates)
         usage = self.ledger.usage(self.job_id)
         return Measured(

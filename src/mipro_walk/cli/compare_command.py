@@ -132,7 +132,6 @@ def _run(order: Order, data: TaskData, folder: Path, as_json: bool, model_path: 
     from mipro_walk.cli.compare_live import CompareWatch, watch_to_the_end
     from mipro_walk.cli.job_session import chosen_display
     from mipro_walk.comparison.document import Setting, methods_document
-    from mipro_walk.types import Candidate
 
     console, wishes = stderr_console(), Wishes()
     titles = {method.name: method.title for method in order.methods}
@@ -142,7 +141,7 @@ def _run(order: Order, data: TaskData, folder: Path, as_json: bool, model_path: 
     task = compared.task
     setting = Setting(
         task=task.name,
-        baseline=Candidate(task.instruction),
+        baseline=task.baseline,
         source=compared.source,
         rows={"train": len(task.train), "val": len(task.val), "test": len(task.test)},
         budget=compared.config.settings.budget,

@@ -20,7 +20,7 @@ from mipro_walk.core.plan import make_plan
 from mipro_walk.core.proposer import Proposer
 from mipro_walk.core.result import RunResult
 from mipro_walk.core.run import Run
-from mipro_walk.core.search_space import BASELINE, SearchSpace
+from mipro_walk.core.search_space import SearchSpace
 from mipro_walk.core.settings import AlgorithmName, GepaSettings, OptimizerSettings
 from mipro_walk.core.splits import clean
 from mipro_walk.errors import ConfigError
@@ -92,7 +92,7 @@ class Found:
 
 def keep_baseline(contest: Contest) -> Found:
     """Change nothing."""
-    unchanged = Candidate(contest.task.instruction)
+    unchanged = contest.task.baseline
     scores = contest.test_scores(unchanged)
     return Found(unchanged, scores, scores, 0, ((0, unchanged),))
 
@@ -141,7 +141,7 @@ def random_search(contest: Contest) -> Found:
     """
     settings = contest.settings
     space, spent = bootstrapped(contest)
-    others = [key for key in space if key != BASELINE]
+    others = [key for key in space if key != space.baseline_key]
     rng = random.Random(f"random-search-{settings.rng_seed}")  # noqa: S311 (draws candidates, no secrets)
     drawn = [space.candidate(key) for key in rng.sample(others, min(settings.num_iterations, len(others)))]
     rows = min((settings.budget - spent) // len(drawn), len(contest.task.val)) if drawn else 0
@@ -150,12 +150,12 @@ def random_search(contest: Contest) -> Found:
             f"Random search has {len(drawn)} candidates and {settings.budget - spent} rollouts for them.",
             "Raise budget, or let it vary instructions or demonstrations.",
         )
-    means, trace = [], [(0, Candidate(contest.task.instruction))]
+    means, trace = [], [(0, contest.task.baseline)]
     for number, candidate in enumerate(drawn, start=1):
         means.append(known_mean(contest.scores(candidate, "val", rows)))
         trace.append((spent + number * rows, drawn[means.index(max(means))]))
     winner = drawn[means.index(max(means))]
-    baseline = contest.test_scores(Candidate(contest.task.instruction))
+    baseline = contest.test_scores(contest.task.baseline)
     return Found(winner, contest.test_scores(winner), baseline, spent + rows * len(drawn), tuple(trace))
 
 

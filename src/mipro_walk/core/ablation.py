@@ -48,13 +48,22 @@ class Ablation:
 
 
 def cell_candidates(baseline: Candidate, winner: Candidate) -> dict[CellName, Candidate]:
-    """Return the four prompts: each combination of the two instructions with the two demonstration sets."""
+    """Return the four prompts: each combination of the two instructions with the two demonstration sets.
+
+    Of a program of several stages the instructions of all stages, and the demonstrations of all of them.
+    """
     return {
         "baseline": baseline,
-        "instruction only": Candidate(winner.instruction, baseline.demos),
-        "demonstrations only": Candidate(baseline.instruction, winner.demos),
+        "instruction only": _mixed(instructions=winner, demos=baseline),
+        "demonstrations only": _mixed(instructions=baseline, demos=winner),
         "both": winner,
     }
+
+
+def _mixed(*, instructions: Candidate, demos: Candidate) -> Candidate:
+    """Return a prompt with the instructions of one and the demonstrations of the other, at every stage."""
+    further = zip(instructions.further, demos.further, strict=True)
+    return Candidate(instructions.instruction, demos.demos, tuple(_mixed(instructions=i, demos=d) for i, d in further))
 
 
 def untested(tested: Container[Candidate], baseline: Candidate, winner: Candidate) -> list[Candidate]:

@@ -11,7 +11,7 @@ from itertools import cycle
 
 from mipro_walk.core.search_space import DemoSet
 from mipro_walk.core.settings import OptimizerSettings
-from mipro_walk.types import Example, Outcome, Task
+from mipro_walk.types import Example, Outcome, StageCall, Task
 
 BUILD_ATTEMPTS = 20
 
@@ -24,11 +24,15 @@ class Evidence:
     """Rows it answered right."""
     mistakes: list[tuple[Example, str]] = field(default_factory=list)
     """Rows it answered wrong, each with the answer it gave (empty if there was none)."""
+    traces: dict[int, tuple[StageCall, ...]] = field(default_factory=dict)
+    """Of a program of several stages, its calls by the seed of the row."""
 
     def add(self, example: Example, outcome: Outcome) -> None:
         """Sort one outcome in; unknown outcomes say nothing."""
         if outcome.score is None:
             return
+        if outcome.trace:
+            self.traces[example.seed] = outcome.trace
         if outcome.score >= 1.0:
             self.proven.append(example)
         else:
@@ -38,6 +42,21 @@ class Evidence:
     def confusions(self) -> list[tuple[str, str, int]]:
         """``(expected, answered, times)``, most frequent first."""
         return count_confusions((row.label, predicted) for row, predicted in self.mistakes)
+
+    def of_stage(self, stage: str) -> Evidence:
+        """Return what this says of one stage of a program, in terms of what the stage was asked and answered.
+
+        Where the program was right, so was the stage. Where it was wrong, nobody knows what the stage should have
+        said, unless what it says is the program's answer. Of several calls in a row the first one counts.
+        """
+        calls = {seed: call for seed, trace in self.traces.items() if (call := _first_call(trace, stage))}
+        proven = [
+            Example(row.seed, calls[row.seed].query, calls[row.seed].answer) for row in self.proven if row.seed in calls
+        ]
+        asked = [(row, answer, calls[row.seed]) for row, answer in self.mistakes if row.seed in calls]
+        says_answer = all(call.answer.strip() == answer.strip() for _, answer, call in asked)
+        mistakes = [(Example(row.seed, call.query, row.label), answer) for row, answer, call in asked if says_answer]
+        return Evidence(proven, mistakes)
 
 
 def count_confusions(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
@@ -70,8 +89,21 @@ class Lessons:
 Builder = Callable[[Sequence[Example], Lessons, int, random.Random], list[Example]]
 
 
-def build_demo_sets(task: Task, evidence: Evidence, settings: OptimizerSettings) -> list[DemoSet]:
-    """Return at most ``num_demo_sets`` different sets; the first one is empty.
+def demo_pool(task: Task, evidence: Evidence, stage: int) -> tuple[Sequence[Example], Evidence]:
+    """Return the rows that demonstrations of a stage are chosen from, and what is known of them.
+
+    A single prompt has all train rows. A stage has those on which it was seen to be right, or is known to be wrong.
+    """
+    if not task.stages:
+        return task.train, evidence
+    found = evidence.of_stage(task.stages[stage].name)
+    return [*found.proven, *(row for row, _ in found.mistakes)], found
+
+
+def build_demo_sets(
+    pool: Sequence[Example], evidence: Evidence, settings: OptimizerSettings, stage: int = 0
+) -> list[DemoSet]:
+    """Return at most ``num_demo_sets`` different sets from the rows of ``pool``; the first one is empty.
 
     The builders take turns: *covering* (every label at most once before any comes twice), *proven* (rows the
     baseline answered right, then covering), *contrastive* (labels that were confused stand side by side) and
@@ -79,28 +111,42 @@ def build_demo_sets(task: Task, evidence: Evidence, settings: OptimizerSettings)
     """
     empty = DemoSet((), (), "empty")
     lessons = Lessons(evidence.proven, evidence.confusions)
-    return [empty, *_build(task, lessons, settings, [empty], settings.num_demo_sets - 1, FIRST_BUILDERS, 0)]
+    count = settings.num_demo_sets - 1
+    return [empty, *_build(pool, lessons, settings, [empty], count, FIRST_BUILDERS, _draws(settings, 0, stage))]
 
 
 def vary_demo_sets(
-    task: Task, lessons: Lessons, settings: OptimizerSettings, existing: Sequence[DemoSet], generation: int
+    pool: Sequence[Example],
+    lessons: Lessons,
+    settings: OptimizerSettings,
+    existing: Sequence[DemoSet],
+    generation: int,
+    stage: int = 0,
 ) -> list[DemoSet]:
     """Return new sets of a later generation, half as many as the first one has.
 
     *contrastive* ones answer what the leaders confuse; *varied* ones keep two thirds of the leading set.
     """
     count = max(1, settings.num_demo_sets // 2)
-    return _build(task, lessons, settings, existing, count, LATER_BUILDERS, generation)
+    return _build(pool, lessons, settings, existing, count, LATER_BUILDERS, _draws(settings, generation, stage))
+
+
+def _draws(settings: OptimizerSettings, generation: int, stage: int) -> str:
+    return f"{settings.rng_seed}-{generation}" + (f"-{stage}" if stage else "")
+
+
+def _first_call(trace: Iterable[StageCall], stage: str) -> StageCall | None:
+    return next((call for call in trace if call.stage == stage), None)
 
 
 def _build(
-    task: Task,
+    pool: Sequence[Example],
     lessons: Lessons,
     settings: OptimizerSettings,
     existing: Sequence[DemoSet],
     count: int,
     builders: Sequence[tuple[str, Builder]],
-    generation: int,
+    draws: str,
 ) -> list[DemoSet]:
     sets: list[DemoSet] = []
     if settings.num_demos == 0 or not settings.optimize_demos:
@@ -109,8 +155,8 @@ def _build(
     for draw, (name, build) in zip(range(count * BUILD_ATTEMPTS), cycle(builders), strict=False):
         if len(sets) >= count:
             break
-        rng = random.Random(f"demos-{settings.rng_seed}-{generation}-{draw}")  # noqa: S311 - sampling, not security
-        rows = build(task.train, lessons, settings.num_demos, rng)
+        rng = random.Random(f"demos-{draws}-{draw}")  # noqa: S311 - sampling, not security
+        rows = build(pool, lessons, settings.num_demos, rng)
         seeds = tuple(row.seed for row in rows)
         if seeds not in seen:
             seen.add(seeds)

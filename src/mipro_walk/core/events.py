@@ -11,11 +11,11 @@ from typing import Any
 from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.pinned import PinnedCheck
 from mipro_walk.core.plan import Plan
-from mipro_walk.core.pooling import Estimate, Key
+from mipro_walk.core.pooling import Estimate
 from mipro_walk.core.result import TrialRecord
 from mipro_walk.core.rungs import Rung
 from mipro_walk.core.scoreboard import Entry
-from mipro_walk.core.search_space import DemoSet, SearchSpace
+from mipro_walk.core.search_space import DemoSet, Key, SearchSpace, StageSpace, by_stage, key_as_dict
 from mipro_walk.core.splits import SplitReport
 from mipro_walk.core.statistics import PairedComparison
 from mipro_walk.types import Event
@@ -49,9 +49,9 @@ def phase(number: int, name: str) -> Event:
     return Event("mipro.phase", f"Phase {number}: {name}", {"phase": number, "name": name})
 
 
-def proposing(index: int, total: int) -> Event:
+def proposing(index: int, total: int, stage: str = "") -> Event:
     """Say that the meta-model is asked: that can take a while."""
-    text = f"  Generating instruction candidates ({index + 1}/{total})..."
+    text = f"  Generating instruction candidates{f' for {stage}' if stage else ''} ({index + 1}/{total})..."
     return Event("mipro.bootstrap.progress", text, {"seed": index, "total": total})
 
 
@@ -74,29 +74,34 @@ def baseline_train(right: int, n: int) -> Event:
     )
 
 
-def instruction_proposed(index: int, text: str, source: str) -> Event:
-    """Report one accepted instruction."""
-    return Event(
-        "mipro.instruction.proposed",
-        f"Instruction {index} ({source}): {text}",
-        {"instruction_id": index, "instruction_text": text, "source": source, "iteration": 0},
-    )
-
-
-def bootstrap_completed(space: SearchSpace, pool_size: int) -> list[Event]:
-    """Report the search space."""
-    sets = ", ".join(f"{s.builder} ({len(s.demos)})" for s in space.demo_sets)
+def instructions_proposed(stage: StageSpace, start: int = 0) -> list[Event]:
+    """Report the accepted instructions of a stage from index ``start`` on."""
     return [
         Event(
-            "mipro.bootstrap.demos",
-            f"  Demo pool size: {pool_size}; sets: {sets}",
-            {"demo_pool_size": pool_size, "demo_sets": [_demo_set(s) for s in space.demo_sets]},
-        ),
+            "mipro.instruction.proposed",
+            f"Instruction {index} ({instruction.source}): {instruction.text}",
+            {
+                "instruction_id": index,
+                "instruction_text": instruction.text,
+                "source": instruction.source,
+                "iteration": 0,
+                **_stage_name(stage),
+            },
+        )
+        for index, instruction in enumerate(stage.instructions[start:], start=start)
+    ]
+
+
+def bootstrap_completed(space: SearchSpace, pool_sizes: Sequence[int]) -> list[Event]:
+    """Report the search space. ``pool_sizes`` says of how many rows each stage's demonstrations were chosen."""
+    instructions, demo_sets = space.stages[0].sizes
+    sizes = " x ".join(f"{i} instructions x {d} demo sets" for i, d in (stage.sizes for stage in space.stages))
+    return [
+        *(_demo_sets_built(stage, size) for stage, size in zip(space.stages, pool_sizes, strict=True)),
         Event(
             "mipro.bootstrap.completed",
-            f"  Bootstrap complete: {len(space.instructions)} instructions x {len(space.demo_sets)} demo sets "
-            f"= {space.size} candidates",
-            {"num_instructions": len(space.instructions), "num_demo_sets": len(space.demo_sets)},
+            f"  Bootstrap complete: {sizes} = {space.size} candidates",
+            {"num_instructions": instructions, "num_demo_sets": demo_sets, **_by_stage(space)},
         ),
     ]
 
@@ -113,23 +118,25 @@ def rung_started(rung: Rung, members: Sequence[Key], rows: int) -> Event:
     return Event("mipro.rung.start", text, {"rung": rung.number, "members": [list(m) for m in members], "rows": rows})
 
 
-def generation_opened(number: int, space: SearchSpace, before: tuple[int, int], leader: Key) -> list[Event]:
-    """Report what a later generation adds; ``before`` holds the sizes of both axes until then."""
-    instructions, demo_sets = len(space.instructions) - before[0], len(space.demo_sets) - before[1]
+def generation_opened(number: int, space: SearchSpace, before: Sequence[int], leader: Key) -> list[Event]:
+    """Report what a later generation adds; ``before`` holds the sizes of all axes until then."""
+    added = [size - old for size, old in zip(space.sizes, before, strict=True)]
     text = (
-        f"  Generation {number + 1}: {instructions} more instructions and {demo_sets} more demo sets, "
-        f"from what the leader (instruction {leader[0]}, demo set {leader[1]}) confuses"
+        f"  Generation {number + 1}: {sum(added[::2])} more instructions and {sum(added[1::2])} more demo sets, "
+        f"from what the leader ({space.describe(leader)}) confuses"
     )
-    new_sets = [_demo_set(s) for s in space.demo_sets[before[1] :]]
-    data = {"generation": number, "leader": list(leader), "demo_sets": new_sets}
-    proposed = enumerate(space.instructions[before[0] :], start=before[0])
-    return [
-        Event("mipro.generation", text, data),
-        *(instruction_proposed(index, instruction.text, instruction.source) for index, instruction in proposed),
+    old = by_stage(tuple(before))
+    new_sets = [
+        {**_demo_set(demo_set), **_stage_name(stage)}
+        for stage, (_, sets) in zip(space.stages, old, strict=True)
+        for demo_set in stage.demo_sets[sets:]
     ]
+    data = {"generation": number, "leader": list(leader), "demo_sets": new_sets}
+    proposed = (instructions_proposed(stage, start) for stage, (start, _) in zip(space.stages, old, strict=True))
+    return [Event("mipro.generation", text, data), *(event for events in proposed for event in events)]
 
 
-def trial_ended(trial: TrialRecord, total: int, plan: Plan, is_new_leader: bool) -> list[Event]:
+def trial_ended(trial: TrialRecord, total: int, plan: Plan, space: SearchSpace, is_new_leader: bool) -> list[Event]:
     """Report one trial: start, score, a new leader if there is one, end (the published client counts on the pairs)."""
     data = trial.as_dict()
     start = {
@@ -144,8 +151,8 @@ def trial_ended(trial: TrialRecord, total: int, plan: Plan, is_new_leader: bool)
         _trial_complete(data, total),
     ]
     if is_new_leader:
-        leader = {**data, "instruction": trial.best_key[0], "demo_set": trial.best_key[1]}
-        text = f"  New best: instruction {trial.best_key[0]}, demo set {trial.best_key[1]}"
+        leader = {**data, **key_as_dict(trial.best_key)}
+        text = f"  New best: {space.describe(trial.best_key)}"
         found.append(Event("mipro.new_incumbent", text, leader))
     end = {"iteration": trial.iteration, "cumulative": trial.rollouts}
     text = f"Iteration {trial.iteration + 1} complete, {trial.rollouts} rollouts so far"
@@ -171,16 +178,12 @@ def search_stopped(reason: str, spent: int) -> Event:
     )
 
 
-def finalist(rank: int, entry: Entry, estimate: Estimate, mean: float, n: int) -> Event:
-    """Report a finalist: its pooled estimate, and its score on the rows that all finalists share."""
-    text = (
-        f"  Finalist {rank}: instruction {entry.key[0]}, demo set {entry.key[1]}: estimate {estimate.mean:.2f}, "
-        f"{mean:.2f} on {n} common val rows"
-    )
+def finalist(rank: int, entry: Entry, name: str, estimate: Estimate, mean: float, n: int) -> Event:
+    """Report a finalist, by its name: its pooled estimate, and its score on the rows that all finalists share."""
+    text = f"  Finalist {rank}: {name}: estimate {estimate.mean:.2f}, {mean:.2f} on {n} common val rows"
     data = {
         "rank": rank,
-        "instruction": entry.key[0],
-        "demo_set": entry.key[1],
+        **key_as_dict(entry.key),
         "estimate": estimate.mean,
         "score": mean,
         "num_seeds": n,
@@ -268,6 +271,24 @@ def ablation_completed(ablation: Ablation) -> Event:
 def ablation_skipped(reason: str) -> Event:
     """Say why there is no ablation."""
     return Event("mipro.ablation.skipped", f"Ablation left out: {reason}", {"reason": reason})
+
+
+def _demo_sets_built(stage: StageSpace, pool_size: int) -> Event:
+    sets = ", ".join(f"{s.builder} ({len(s.demos)})" for s in stage.demo_sets)
+    name = f" of {stage.name}" if stage.name else ""
+    return Event(
+        "mipro.bootstrap.demos",
+        f"  Demo pool size{name}: {pool_size}; sets: {sets}",
+        {"demo_pool_size": pool_size, "demo_sets": [_demo_set(s) for s in stage.demo_sets], **_stage_name(stage)},
+    )
+
+
+def _stage_name(stage: StageSpace) -> dict[str, Any]:
+    return {"stage": stage.name} if stage.name else {}
+
+
+def _by_stage(space: SearchSpace) -> dict[str, Any]:
+    return {"stages": {stage.name: list(stage.sizes) for stage in space.stages}} if len(space.stages) > 1 else {}
 
 
 def _demo_set(demo_set: DemoSet) -> dict[str, Any]:

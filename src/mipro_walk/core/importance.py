@@ -18,11 +18,10 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import Study
 
 from mipro_walk.core.scoreboard import Scoreboard
-from mipro_walk.core.search_space import SearchSpace
+from mipro_walk.core.search_space import Key, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-Key = tuple[int, int]
 AXES = ("instruction", "demo_set")
 TOP_SHARE = 0.5
 """Share of the candidates whose indices are compared with everybody's: the better half. On simulated scores a smaller
@@ -59,7 +58,7 @@ class Importance:
 
 
 def axis_importance(board: Scoreboard, space: SearchSpace) -> Importance:
-    """Return how important both axes were among the candidates that the search scored on val.
+    """Return how important both axes of a single prompt were among the candidates that the search scored on val.
 
     The board's pooled estimates will not do: candidates of one instruction borrow from each other there, so both axes
     would look important in noise. Here each candidate stands on its own rows.
@@ -108,8 +107,7 @@ def _too_little(keys: Sequence[Key], estimates: Sequence[float]) -> str:
 def _study_of(keys: Sequence[Key], space: SearchSpace) -> Study:
     """Return a study with a trial for each key, in their order; scores are given with each question."""
     distributions: dict[str, BaseDistribution] = {
-        "instruction": CategoricalDistribution(tuple(range(len(space.instructions)))),
-        "demo_set": CategoricalDistribution(tuple(range(len(space.demo_sets)))),
+        axis: CategoricalDistribution(tuple(range(size))) for axis, size in zip(AXES, space.sizes, strict=True)
     }
     study = optuna.create_study()
     for key in keys:

@@ -26,7 +26,7 @@ class LeakGuard:
         """``allow_baseline = False`` also looks at words that the starting instruction has."""
         common = [row.query for row in task.train] + [task.description, *task.labels, *task.fixed]
         if allow_baseline:
-            common.append(task.instruction)
+            common += [prompt.instruction for prompt in task.baseline.prompts]
         allowed = {triple for text in common for triple in _triples(text)}
         held_out = [row.query for row in (*task.val, *task.test, *task.pinned)]
         self._fixed = tuple(task.fixed)

@@ -1,9 +1,8 @@
 """The loop: bootstrap, search, final test, ablation. ``run.py`` holds its steps, ``race.py`` those of the search.
 
-Source: MIPRO, Opsahl-Ong et al. 2024, arXiv:2406.11695. Differs: one module, so one instruction and one demo set
-for each candidate; trials run in rungs on common rows, and weak candidates stop early; candidates are judged by pooled
-estimates; later generations answer what the leaders confuse; errors are not scores; the winner is tested once against
-the baseline on rows that no decision has seen.
+Source: MIPRO, Opsahl-Ong et al. 2024, arXiv:2406.11695. Differs: trials run in rungs on common rows, and weak
+candidates stop early; candidates are judged by pooled estimates; later generations answer what the leaders confuse;
+errors are not scores; the winner is tested once against the baseline on rows that no decision has seen.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from mipro_walk.core.race import Race
 from mipro_walk.core.result import OptimizationResult
 from mipro_walk.core.run import Run
 from mipro_walk.core.scoreboard import Scoreboard
-from mipro_walk.core.search_space import BASELINE
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.core.splits import clean
 from mipro_walk.types import Task
@@ -54,7 +52,7 @@ def optimize(
     emit(events.search_stopped(reason, run.spent))
 
     finalists = race.finalists()
-    winner_key = finalists[0].key if finalists else BASELINE
+    winner_key = finalists[0].key if finalists else space.baseline_key
     test = None if reason == evaluation.CANCELLED else run.tested(race.space, winner_key)
     pinned = None if reason == evaluation.CANCELLED else run.check_pinned(race.space.candidate(winner_key))
     ablation = run.ablation(race.space, winner_key, test)

@@ -12,6 +12,9 @@ from mipro_walk.errors import ConfigError
 from mipro_walk.types import Task
 
 BOOTSTRAP_SHARE = 0.10
+PROGRAM_BOOTSTRAP_SHARE = 0.25
+"""Share of the budget of a program of several stages, whose demonstrations all come from rows that it was seen to
+answer: train rows have no answers for what happens between."""
 
 
 class SearchPlan(Protocol):
@@ -97,7 +100,8 @@ def make_plan(settings: OptimizerSettings, task: Task) -> Plan:
     """
     check_pools(task, settings)
     rounds = settings.num_bootstrap_seeds
-    bootstrap_rows = min(len(task.train), int(settings.budget * BOOTSTRAP_SHARE) // rounds) if rounds else 0
+    share = PROGRAM_BOOTSTRAP_SHARE if task.stages else BOOTSTRAP_SHARE
+    bootstrap_rows = min(len(task.train), int(settings.budget * share) // rounds) if rounds else 0
     bootstrap = rounds * bootstrap_rows
     trials, last = settings.num_iterations, settings.top_k
     first = make_rungs(trials, last, 0)[0].members
@@ -106,7 +110,7 @@ def make_plan(settings: OptimizerSettings, task: Task) -> Plan:
     if affordable < 1:
         raise ConfigError(
             f"budget = {settings.budget} rollouts cannot pay {trials} iterations: not a row for each.",
-            f"Set budget to {int((shares * first + 1) / (1 - BOOTSTRAP_SHARE)) + 1} or more, or lower num_iterations.",
+            f"Set budget to {int((shares * first + 1) / (1 - share)) + 1} or more, or lower num_iterations.",
         )
     minibatch = min(settings.minibatch_size or affordable, affordable, len(task.val))
     rollouts = settings.budget - bootstrap - minibatch

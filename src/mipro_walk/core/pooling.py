@@ -1,8 +1,9 @@
 """What all rollouts together say of each candidate: a linear mixed model over instructions, demo sets and rows.
 
 ``score = row + mean + instruction + demo set + interaction + noise``, every part but the mean drawn from a normal
-distribution of its own variance. A candidate borrows strength from those that share its instruction or its demo set,
-rows that happen to be hard count against nobody, and a lucky short run is drawn back to what its parts promise.
+distribution of its own variance; with several stages, each has an instruction and a demo set. A candidate borrows
+strength from those that share a part with it, rows that happen to be hard count against nobody, and a lucky short run
+is drawn back to what its parts promise.
 
 Source: best linear unbiased prediction, Henderson 1975, Biometrics 31(2); variance components by expectation
 maximisation, Dempster, Laird & Rubin 1977, J. R. Stat. Soc. B 39(1). Differs: a weak prior keeps every variance away
@@ -14,9 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from mipro_walk.core.search_space import Key
 
 ROUNDS = 6
 """Rounds of fitting; the estimates move by less than a tenth of a point afterwards."""
@@ -34,15 +38,13 @@ run must give the same bytes."""
 BLAS = ThreadpoolController()
 """Matrices of some hundred rows are inverted faster by one thread; several wait for each other on a busy machine."""
 
-Key = tuple[int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class Observations:
     """Known scores, one entry for each rollout: ``len(candidate) == len(row) == len(score)``.
 
     Attributes:
-        keys: the candidates, ``(instruction index, demo set index)``.
+        keys: the candidates; all have the same axes.
         candidate: index into ``keys``.
         row: index of the row, 0-based and dense.
         score: 0..1.
@@ -83,18 +85,23 @@ def pool(observed: Observations) -> dict[Key, Estimate]:
 
 
 class _Model:
-    """The quantities that the fitting rounds improve in turn. ``instruction[c]`` and ``demo_set[c]`` are levels."""
+    """The quantities that the fitting rounds improve in turn.
+
+    ``column[c, a]`` is where the effect of candidate ``c`` on axis ``a`` stands among ``effects``; the mean is the
+    first of them, so column 0 of each candidate is 0.
+    """
 
     def __init__(self, observed: Observations) -> None:
         self.data = observed
         self.n = np.bincount(observed.candidate, minlength=len(observed.keys)).astype(float)
         self.row_n = np.bincount(observed.row)
-        levels = np.array(observed.keys)
-        self.instructions, self.instruction = np.unique(levels[:, 0], return_inverse=True)
-        self.demo_sets, self.demo_set = np.unique(levels[:, 1], return_inverse=True)
+        levels = [np.unique(axis, return_inverse=True)[1] for axis in np.array(observed.keys).T]
+        ends = np.cumsum([1, *(1 + axis.max() for axis in levels)])
+        self.axes = [slice(start, end) for start, end in pairwise(ends)]
+        self.column = np.column_stack([np.zeros_like(levels[0]), *(ends[a] + axis for a, axis in enumerate(levels))])
         self.mean = np.full(len(observed.keys), float(observed.score.mean()))
         self.row_effect = np.zeros(len(self.row_n))
-        self.axis_variance = np.array([PRIOR_AXIS_SD, PRIOR_AXIS_SD]) ** 2
+        self.axis_variance = np.full(len(self.axes), PRIOR_AXIS_SD**2)
         self.interaction_variance = PRIOR_INTERACTION_SD**2
 
     def fit_rows(self) -> None:
@@ -104,50 +111,43 @@ class _Model:
         self.row_effect = np.bincount(data.row, residual) / (self.row_n + self.noise / ROW_VARIANCE)
 
     def fit_candidates(self) -> None:
-        """Solve for mean, instructions and demo sets, then let each candidate depart from their sum."""
-        data, count = self.data, len(self.instructions)
+        """Solve for the mean and the axes, then let each candidate depart from their sum."""
+        data, column = self.data, self.column
         observed = np.bincount(data.candidate, data.score - self.row_effect[data.row], len(self.n)) / self.n
         self.alone = observed
         weight = 1.0 / (self.interaction_variance + self.noise / self.n)
         self.covariance = np.linalg.inv(self._precision(weight))
-        total = np.bincount(self.instruction, weight * observed, count)
-        right = np.concatenate(
-            [[total.sum()], total, np.bincount(self.demo_set, weight * observed, len(self.demo_sets))]
-        )
-        self.effects = self.covariance @ right
-        i, d = 1 + self.instruction, 1 + count + self.demo_set
-        expected = self.effects[0] + self.effects[i] + self.effects[d]
-        c = self.covariance
+        total = sum(np.bincount(axis, weight * observed, len(self.covariance)) for axis in column.T)
+        self.effects = self.covariance @ total
+        expected = self.effects[column].sum(axis=1)
         # Rounding can leave a variance a hair below zero when it is nearly nothing.
-        self.expected_variance = np.maximum(0.0, c[0, 0] + c[i, i] + c[d, d] + 2 * (c[0, i] + c[0, d] + c[i, d]))
+        pairs = self.covariance[column[:, :, None], column[:, None, :]]
+        self.expected_variance = np.maximum(0.0, pairs.sum(axis=(1, 2)))
         self.trust = self.interaction_variance * weight
         self.departure = self.trust * (observed - expected)
         self.mean = expected + self.departure
         self.variance = self.interaction_variance * (1 - self.trust) + (1 - self.trust) ** 2 * self.expected_variance
 
     def fit_variances(self) -> None:
-        count = len(self.instructions)
         squares = self.effects**2 + np.diag(self.covariance)
-        for axis, part in enumerate((squares[1 : 1 + count], squares[1 + count :])):
-            self.axis_variance[axis] = _with_prior(part, PRIOR_AXIS_SD)
+        for number, axis in enumerate(self.axes):
+            self.axis_variance[number] = _with_prior(squares[axis], PRIOR_AXIS_SD)
         departures = (
             self.departure**2 + self.interaction_variance * (1 - self.trust) + self.trust**2 * self.expected_variance
         )
         self.interaction_variance = _with_prior(departures, PRIOR_INTERACTION_SD)
 
     def _precision(self, weight: np.ndarray) -> np.ndarray:
-        """Return the precision of (mean, instructions, demo sets): data plus prior."""
-        count, sets = len(self.instructions), len(self.demo_sets)
-        by_instruction = np.bincount(self.instruction, weight, count)
-        by_set = np.bincount(self.demo_set, weight, sets)
-        cross = np.bincount(self.instruction * sets + self.demo_set, weight, count * sets).reshape(count, sets)
-        precision = np.empty((1 + count + sets, 1 + count + sets))
-        precision[0] = np.concatenate([[weight.sum() + 1e-6], by_instruction, by_set])
-        precision[:, 0] = precision[0]
-        precision[1 : 1 + count, 1 : 1 + count] = np.diag(by_instruction + 1 / self.axis_variance[0])
-        precision[1 + count :, 1 + count :] = np.diag(by_set + 1 / self.axis_variance[1])
-        precision[1 : 1 + count, 1 + count :] = cross
-        precision[1 + count :, 1 : 1 + count] = cross.T
+        """Return the precision of the mean and of all levels: data plus prior."""
+        size = self.axes[-1].stop
+        precision = np.zeros((size, size))
+        for rows in self.column.T:
+            for columns in self.column.T:
+                cells = np.bincount(rows * size + columns, weight, size * size)
+                precision += cells.reshape(size, size)
+        precision[0, 0] += 1e-6
+        for variance, axis in zip(self.axis_variance, self.axes, strict=True):
+            precision[axis, axis] += np.diag(np.full(axis.stop - axis.start, 1 / variance))
         return precision
 
 

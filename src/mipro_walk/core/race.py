@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mipro_walk.core import evaluation, events
-from mipro_walk.core.bootstrap import Lessons, count_confusions, vary_demo_sets
-from mipro_walk.core.pooling import Key
+from mipro_walk.core.bootstrap import Lessons, count_confusions, demo_pool, vary_demo_sets
 from mipro_walk.core.proposer import Proposer
 from mipro_walk.core.result import TrialRecord
 from mipro_walk.core.run import Run
 from mipro_walk.core.rungs import Rung, share_rows, survivors
 from mipro_walk.core.sampler import crossed, spread, suggest
 from mipro_walk.core.scoreboard import Entry, Scoreboard, common_scores
-from mipro_walk.core.search_space import BASELINE, SearchSpace
+from mipro_walk.core.search_space import Key, SearchSpace, StageSpace, by_stage
 from mipro_walk.core.session import CHUNK
 from mipro_walk.types import Rollout
 
@@ -27,8 +26,11 @@ class Race:
     space: SearchSpace
     board: Scoreboard
     trials: list[TrialRecord] = field(default_factory=list)
-    _fresh: tuple[Sequence[int], Sequence[int]] = ((), ())
-    _incumbent: Key = BASELINE
+    _fresh: Sequence[Sequence[int]] = ()
+    _incumbent: Key = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._incumbent = self.space.baseline_key
 
     @property
     def spent(self) -> int:
@@ -37,8 +39,8 @@ class Race:
 
     def score_baseline(self) -> None:
         """Score the baseline on the first rows of val: the reference that trials are seen against."""
-        self._buy({BASELINE: self.run.plan.minibatch})
-        entry = self.board.entries[BASELINE]
+        self._buy({self.space.baseline_key: self.run.plan.minibatch})
+        entry = self.board.entries[self.space.baseline_key]
         self.run.emit(events.baseline_val(entry.mean, entry.n))
 
     def reason_to_stop(self) -> str | None:
@@ -52,32 +54,44 @@ class Race:
 
     def open_generation(self, proposer: Proposer, number: int) -> None:
         """Widen the space by instructions and demo sets that answer what the leaders get wrong."""
-        run, leaders = self.run, self.board.ranking()[: self.run.settings.top_k]
+        leaders = self.board.ranking()[: self.run.settings.top_k]
         if not leaders:
             return
-        instruction, demo_set = leaders[0].key
-        confusions = self._confusions(leaders)
+        before, leader, confusions = self.space.sizes, leaders[0].key, self._confusions(leaders)
+        stages = range(len(self.space.stages))
+        self.space = SearchSpace([self._widened(proposer, number, stage, leader, confusions) for stage in stages])
+        self._fresh = [range(old, size) for old, size in zip(before, self.space.sizes, strict=True)]
+        for event in events.generation_opened(number, self.space, before, leader):
+            self.run.emit(event)
+
+    def _widened(
+        self,
+        proposer: Proposer,
+        number: int,
+        stage: int,
+        leader: Key,
+        confusions: Sequence[tuple[str, str, int]],
+    ) -> StageSpace:
+        run, space = self.run, self.space.stages[stage]
+        instruction, demo_set = by_stage(leader)[stage]
         instructions = run.propose(
             proposer,
             run.settings.num_bootstrap_seeds + number - 1,
-            self.space.instructions,
-            self.space.instructions[instruction].text,
+            space.instructions,
+            space.instructions[instruction].text,
             confusions,
+            stage,
         )
-        rows = {row.seed: row for row in run.task.train}
-        leader = [rows[seed] for seed in self.space.demo_sets[demo_set].seeds]
-        lessons = Lessons(run.evidence.proven, confusions, leader)
-        demo_sets = vary_demo_sets(run.task, lessons, run.settings, self.space.demo_sets, number)
-        before = len(self.space.instructions), len(self.space.demo_sets)
-        self.space = self.space.widened(instructions, demo_sets)
-        self._fresh = range(before[0], len(self.space.instructions)), range(before[1], len(self.space.demo_sets))
-        for event in events.generation_opened(number, self.space, before, leaders[0].key):
-            run.emit(event)
+        pool, evidence = demo_pool(run.task, run.evidence, stage)
+        rows = {row.seed: row for row in pool}
+        lessons = Lessons(evidence.proven, confusions, [rows[seed] for seed in space.demo_sets[demo_set].seeds])
+        demo_sets = vary_demo_sets(pool, lessons, run.settings, space.demo_sets, number, stage)
+        return space.widened(instructions, demo_sets)
 
     def members(self, rung: Rung) -> list[Key]:
         """Return who runs: the most promising candidates, and newcomers beside them."""
         if rung.number == 0:
-            return spread(self.space, rung.members, self.run.settings.rng_seed) or [BASELINE]
+            return spread(self.space, rung.members, self.run.settings.rng_seed) or [self.space.baseline_key]
         estimates = self.board.estimates()
         newcomers = self._newcomers(rung)
         return survivors(estimates, rung.members - len(newcomers)) + newcomers
@@ -95,15 +109,19 @@ class Race:
         best = tuple(self.board.ranking()[: self.run.settings.top_k])
         common = common_scores(best)
         for rank, entry in enumerate(best, start=1):
-            self.run.emit(events.finalist(rank, entry, self.board.estimates()[entry.key], *common[entry.key]))
+            self.run.emit(
+                events.finalist(
+                    rank, entry, self.space.describe(entry.key), self.board.estimates()[entry.key], *common[entry.key]
+                )
+            )
         return best
 
     def _newcomers(self, rung: Rung) -> list[Key]:
         estimates, settings = self.board.estimates(), self.run.settings
         wanted = min(rung.newcomers, self.space.size - len(self.board.entries))
-        leader = next(iter(survivors(estimates, 1)), BASELINE)
-        fresh = crossed(leader, *self._fresh, self.board.entries)[:wanted]
-        self._fresh = ((), ())
+        leader = next(iter(survivors(estimates, 1)), self.space.baseline_key)
+        fresh = crossed(leader, self._fresh, self.board.entries)[:wanted]
+        self._fresh = ()
         suggested = suggest(
             self.space, estimates, wanted, sampler=settings.sampler, rng_seed=settings.rng_seed, rung=rung.number
         )
@@ -172,7 +190,7 @@ class Race:
         entry.trials.append(trial.iteration)
         self.trials.append(trial)
         for event in events.trial_ended(
-            trial, settings.num_iterations, self.run.plan, trial.best_key != self._incumbent
+            trial, settings.num_iterations, self.run.plan, self.space, trial.best_key != self._incumbent
         ):
             self.run.emit(event)
         self._incumbent = best.key

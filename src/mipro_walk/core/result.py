@@ -13,7 +13,7 @@ from mipro_walk.core.bootstrap import Evidence
 from mipro_walk.core.pinned import PinnedCheck
 from mipro_walk.core.plan import Plan, SearchPlan
 from mipro_walk.core.scoreboard import Entry, Scoreboard
-from mipro_walk.core.search_space import BASELINE, DemoSet, SearchSpace
+from mipro_walk.core.search_space import DemoSet, Key, SearchSpace, by_stage, key_as_dict
 from mipro_walk.core.settings import AlgorithmName
 from mipro_walk.core.splits import SplitReport
 from mipro_walk.core.statistics import PairedComparison
@@ -26,7 +26,7 @@ class TrialRecord:
 
     iteration: int
     rung: int
-    key: tuple[int, int]
+    key: Key
     seeds: tuple[int, ...]
     score: float | None
     n: int
@@ -35,7 +35,7 @@ class TrialRecord:
     is_startup: bool
     estimate: float | None
     estimate_sd: float | None
-    best_key: tuple[int, int]
+    best_key: Key
     best_score: float
     best_n: int
     rollouts: int
@@ -46,8 +46,7 @@ class TrialRecord:
             "iteration": self.iteration,
             "trial": 0,
             "rung": self.rung,
-            "instruction": self.key[0],
-            "demo_set": self.key[1],
+            **key_as_dict(self.key),
             "minibatch_score": self.score,
             "num_seeds": self.n,
             "unknown": self.unknown,
@@ -56,8 +55,7 @@ class TrialRecord:
             "startup": self.is_startup,
             "estimate": self.estimate,
             "estimate_sd": self.estimate_sd,
-            "best_instruction": self.best_key[0],
-            "best_demo_set": self.best_key[1],
+            **key_as_dict(self.best_key, "best_"),
             "best_score": self.best_score,
             "best_n": self.best_n,
             "cumulative_trials": self.iteration + 1,
@@ -91,7 +89,7 @@ class RunResult(ABC):
     Attributes:
         plan: how the budget was divided before the first call.
         winner_key: what names the winner in the documents: of MIPRO instruction and demonstration set, of GEPA the
-            instruction. ``baseline_key`` likewise.
+            instruction. ``baseline_key`` likewise. A program of several stages has two indices for each.
         test: ``None`` if there was none.
         ablation: ``None`` if it does not apply.
         pinned: ``None`` if no row is pinned or nothing was found.
@@ -101,7 +99,6 @@ class RunResult(ABC):
     """
 
     algorithm: ClassVar[AlgorithmName]
-    baseline_key: ClassVar[tuple[int, ...]]
     plan: SearchPlan
     winner_key: tuple[int, ...]
     test: TestResult | None
@@ -111,6 +108,11 @@ class RunResult(ABC):
     rollouts: int
     refused: Counter[str]
     data: SplitReport
+
+    @property
+    @abstractmethod
+    def baseline_key(self) -> tuple[int, ...]:
+        """What names the baseline, as ``winner_key`` does the winner."""
 
     @property
     @abstractmethod
@@ -173,14 +175,13 @@ class OptimizationResult(RunResult):
     """
 
     algorithm: ClassVar[AlgorithmName] = "mipro"
-    baseline_key: ClassVar[tuple[int, ...]] = BASELINE
 
     plan: Plan
     space: SearchSpace
     trials: Sequence[TrialRecord]
     board: Scoreboard
     finalists: tuple[Entry, ...]
-    winner_key: tuple[int, int]
+    winner_key: Key
     test: TestResult | None
     stop_reason: str
     rollouts: int
@@ -191,9 +192,14 @@ class OptimizationResult(RunResult):
     pinned: PinnedCheck | None = None
 
     @property
+    def baseline_key(self) -> Key:
+        """Key of the candidate the run started from."""
+        return self.space.baseline_key
+
+    @property
     def baseline(self) -> Candidate:
         """The candidate the run started from."""
-        return self.space.candidate(BASELINE)
+        return self.space.candidate(self.baseline_key)
 
     @property
     def winner(self) -> Candidate:
@@ -202,13 +208,14 @@ class OptimizationResult(RunResult):
 
     @property
     def winner_source(self) -> str:
-        """Who wrote the winner's instruction."""
-        return self.space.instructions[self.winner_key[0]].source
+        """Who wrote the winner's instruction; of several stages those that differ, in their order."""
+        stages = zip(self.space.stages, by_stage(self.winner_key), strict=True)
+        return ", ".join(dict.fromkeys(stage.instructions[i].source for stage, (i, _) in stages))
 
     @property
     def winner_demos(self) -> DemoSet:
-        """The winner's demonstrations and how they were chosen."""
-        return self.space.demo_sets[self.winner_key[1]]
+        """The demonstrations of the winner's first stage and how they were chosen."""
+        return self.space.stages[0].demo_sets[self.winner_key[1]]
 
     @property
     def scored(self) -> Mapping[Candidate, SearchScore]:

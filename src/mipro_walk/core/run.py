@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from mipro_walk.core import events
 from mipro_walk.core.ablation import NO_TEST, NO_WINNER, Ablation, ablate, untested
-from mipro_walk.core.bootstrap import Evidence, bootstrap_rows, build_demo_sets
+from mipro_walk.core.bootstrap import Evidence, bootstrap_rows, build_demo_sets, demo_pool
 from mipro_walk.core.plan import Plan
 from mipro_walk.core.proposer import ProposalRequest, Proposer, screen
 from mipro_walk.core.result import TestResult
-from mipro_walk.core.search_space import BASELINE, Instruction, SearchSpace
+from mipro_walk.core.search_space import Instruction, Key, SearchSpace, StageSpace
 from mipro_walk.core.session import MAX_REASKS, Session
 from mipro_walk.core.settings import OptimizerSettings
-from mipro_walk.types import Candidate, Rollout
+from mipro_walk.types import Rollout, Stage
 
 
 @dataclass
@@ -30,18 +30,25 @@ class Run(Session):
 
     def bootstrap(self, proposer: Proposer) -> SearchSpace:
         """Run the baseline on train rows, collect instructions, build demonstration sets."""
-        instructions = [Instruction(self.task.instruction, "baseline")]
-        rounds = self.settings.num_bootstrap_seeds
         if self.ask_outside() is None:
             self._answer_train_rows()
+        stages = self.task.stages or [Stage("", self.task.instruction)]
+        space = SearchSpace([self._stage_space(proposer, index, stage) for index, stage in enumerate(stages)])
+        pools = [demo_pool(self.task, self.evidence, index)[0] for index in range(len(stages))]
+        for event in events.bootstrap_completed(space, [len(pool) for pool in pools]):
+            self.emit(event)
+        return space
+
+    def _stage_space(self, proposer: Proposer, number: int, stage: Stage) -> StageSpace:
+        instructions = [Instruction(stage.instruction, "baseline")]
+        rounds = self.settings.num_bootstrap_seeds
         for index in range(rounds):
             if self.settings.optimize_instructions and self.ask_outside() is None:
-                self.emit(events.proposing(index, rounds))
-                instructions += self.propose(proposer, index, instructions)
-        for number, instruction in enumerate(instructions):
-            self.emit(events.instruction_proposed(number, instruction.text, instruction.source))
-        space = SearchSpace(instructions, build_demo_sets(self.task, self.evidence, self.settings))
-        for event in events.bootstrap_completed(space, len(self.task.train)):
+                self.emit(events.proposing(index, rounds, stage.name))
+                instructions += self.propose(proposer, index, instructions, stage=number)
+        pool, evidence = demo_pool(self.task, self.evidence, number)
+        space = StageSpace(instructions, build_demo_sets(pool, evidence, self.settings, number), stage.name)
+        for event in events.instructions_proposed(space):
             self.emit(event)
         return space
 
@@ -52,8 +59,7 @@ class Run(Session):
             for index in range(self.settings.num_bootstrap_seeds)
             for row in bootstrap_rows(self.task, index, self.plan.bootstrap_rows, self.settings.rng_seed)
         }
-        baseline = Candidate(self.task.instruction)
-        outcomes = self.buy([Rollout(baseline, "train", seed) for seed in drawn])
+        outcomes = self.buy([Rollout(self.task.baseline, "train", seed) for seed in drawn])
         for row, outcome in zip(drawn.values(), outcomes, strict=True):
             self.evidence.add(row, outcome)
         known = sum(outcome.is_known for outcome in outcomes)
@@ -66,8 +72,9 @@ class Run(Session):
         known: Sequence[Instruction],
         leading: str = "",
         confusions: Sequence[tuple[str, str, int]] = (),
+        stage: int = 0,
     ) -> list[Instruction]:
-        """Return new instructions of round ``index``; refused ones are asked for again, a few times."""
+        """Return new instructions of a stage in round ``index``; refused ones are asked for again, a few times."""
         wanted = self.settings.num_instructions_per_module
         if not self.settings.optimize_instructions:
             return []
@@ -85,6 +92,7 @@ class Run(Session):
                 attempt,
                 leading,
                 confusions,
+                stage,
             )
             screening = screen(proposer.propose(request), existing, self.leaks)
             accepted += screening.accepted
@@ -97,22 +105,22 @@ class Run(Session):
 
     # ---- after the search
 
-    def tested(self, space: SearchSpace, winner_key: tuple[int, int]) -> TestResult | None:
+    def tested(self, space: SearchSpace, winner_key: Key) -> TestResult | None:
         """Score baseline and winner on the test rows and report it."""
-        test = self.final_test(space.candidate(BASELINE), space.candidate(winner_key))
+        test = self.final_test(self.task.baseline, space.candidate(winner_key))
         if test is not None:
             for event in events.test_completed(test.comparison, list(test.seeds)):
                 self.emit(event)
         return test
 
-    def ablation(self, space: SearchSpace, winner_key: tuple[int, int], test: TestResult | None) -> Ablation | None:
+    def ablation(self, space: SearchSpace, winner_key: Key, test: TestResult | None) -> Ablation | None:
         """Take the winner apart on the first test rows. Paid beside the budget; where it is left out, that is said."""
         rows = self.plan.ablation_rows
         if not rows:
             return None
-        if test is None or winner_key == BASELINE:
+        if test is None or winner_key == space.baseline_key:
             return self._no_ablation(NO_TEST if test is None else NO_WINNER)
-        baseline, winner = space.candidate(BASELINE), space.candidate(winner_key)
+        baseline, winner = self.task.baseline, space.candidate(winner_key)
         tested = {baseline: test.baseline[:rows], winner: test.winner[:rows]}
         new = untested(tested, baseline, winner)
         if new and (reason := self.ask_outside()):

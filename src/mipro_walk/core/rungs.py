@@ -14,7 +14,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mipro_walk.core.pooling import Estimate, Key
+from mipro_walk.core.pooling import Estimate
+from mipro_walk.core.search_space import Key
 
 HALVING = 2.0
 NEWCOMER_SHARE = 0.5

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
-from mipro_walk.core.pooling import Estimate, Key
-from mipro_walk.core.search_space import BASELINE, SearchSpace
+from mipro_walk.core.pooling import Estimate
+from mipro_walk.core.search_space import Key, SearchSpace, StageSpace
 from mipro_walk.core.settings import SamplerName
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -45,18 +46,17 @@ def suggest(
     Deterministic in its arguments. Fewer come if the sampler keeps naming candidates that are known.
     """
     distributions: dict[str, BaseDistribution] = {
-        "instruction": CategoricalDistribution(range(len(space.instructions))),
-        "demo_set": CategoricalDistribution(range(len(space.demo_sets))),
+        axis: CategoricalDistribution(range(size)) for axis, size in zip(axis_names(space), space.sizes, strict=True)
     }
     study = optuna.create_study(direction="maximize", sampler=_make_sampler(sampler, _derived_seed(rng_seed, rung)))
     for key, estimate in _told(estimates):
-        params = {"instruction": key[0], "demo_set": key[1]}
+        params = dict(zip(distributions, key, strict=True))
         study.add_trial(create_trial(params=params, distributions=distributions, value=estimate.mean))
     suggested: dict[Key, None] = {}
     repeats = 0
     while len(suggested) < count and repeats < MAX_REPEATS:
         trial = study.ask(distributions)
-        key = (int(trial.params["instruction"]), int(trial.params["demo_set"]))
+        key = tuple(int(trial.params[axis]) for axis in distributions)
         # Not scored yet: a failed trial is one that the sampler leaves out of its model.
         study.tell(trial, state=TrialState.FAIL)
         is_new = key not in estimates and key not in suggested
@@ -66,33 +66,63 @@ def suggest(
     return list(suggested)
 
 
+def axis_names(space: SearchSpace) -> list[str]:
+    """Return what the sampler calls each axis, in the order of a key."""
+    names = [(f"instruction_{stage}", f"demo_set_{stage}") for stage in range(1, len(space.stages))]
+    return ["instruction", "demo_set", *(name for pair in names for name in pair)]
+
+
 def spread(space: SearchSpace, count: int, rng_seed: int) -> list[Key]:
     """Return at most ``count`` different candidates that take each instruction and demo set as evenly as possible."""
     rng = random.Random(f"spread-{rng_seed}")  # noqa: S311 - sampling, not security
-    rows = list(range(len(space.instructions)))
-    columns = list(range(len(space.demo_sets)))
-    rng.shuffle(rows)
-    rng.shuffle(columns)
-    # Demonstrations usually matter most: let the empty set wait.
-    columns.sort(key=lambda column: column == 0)
-    keys: list[Key] = []
-    for turn in range(space.size):
-        # The added quotient shifts the diagonal once it has come round, so that no key repeats.
-        shift = turn // math.lcm(len(rows), len(columns))
-        key = (rows[(turn + shift) % len(rows)], columns[turn % len(columns)])
-        if key != BASELINE:
-            keys.append(key)
+    first, *further = space.stages
+    # Later stages shuffle each round anew, so that no choice of one stage always meets the same choice of another.
+    axes = [
+        _rounds(size, is_demo_set, rng)
+        for s in further
+        for size, is_demo_set in zip(s.sizes, (False, True), strict=True)
+    ]
+    keys: dict[Key, None] = {}
+    for pair, *rest in islice(zip(_diagonal(first, rng), *axes, strict=False), space.size * (4 if further else 1)):
+        keys[(*pair, *rest)] = None
+        keys.pop(space.baseline_key, None)
         if len(keys) == count:
             break
-    return keys
+    return list(keys)
 
 
-def crossed(leader: Key, instructions: Sequence[int], demo_sets: Sequence[int], known: Collection[Key]) -> list[Key]:
-    """Return new instructions and new demo sets in turn, each beside the leader's other half."""
-    pairs = [(i, leader[1]) for i in instructions], [(leader[0], d) for d in demo_sets]
-    turns = [pair for turn in zip(*pairs, strict=False) for pair in turn]
-    rest = max(pairs, key=len)[len(turns) // 2 :]
-    return [key for key in (*turns, *rest) if key not in known]
+def crossed(leader: Key, fresh: Sequence[Sequence[int]], known: Collection[Key]) -> list[Key]:
+    """Return the new levels of the axes in turn, each beside the leader's other parts. ``fresh`` may be empty."""
+    lines = [[(*leader[:axis], level, *leader[axis + 1 :]) for level in levels] for axis, levels in enumerate(fresh)]
+    return [key for turn in zip_longest(*lines) for key in turn if key is not None and key not in known]
+
+
+def _diagonal(stage: StageSpace, rng: random.Random) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of a stage, again and again: all levels of both axes in turn, every pair once in each pass."""
+    rows, columns = (list(range(size)) for size in stage.sizes)
+    rng.shuffle(rows)
+    rng.shuffle(columns)
+    _let_empty_set_wait(columns)
+    while True:
+        for turn in range(len(rows) * len(columns)):
+            # The added quotient shifts the diagonal once it has come round, so that no pair repeats.
+            shift = turn // math.lcm(len(rows), len(columns))
+            yield rows[(turn + shift) % len(rows)], columns[turn % len(columns)]
+
+
+def _rounds(size: int, is_demo_set: bool, rng: random.Random) -> Iterator[int]:
+    """Yield all levels of one axis, round by round, each round in another order."""
+    levels = list(range(size))
+    while True:
+        rng.shuffle(levels)
+        if is_demo_set:
+            _let_empty_set_wait(levels)
+        yield from levels
+
+
+def _let_empty_set_wait(levels: list[int]) -> None:
+    """Put the empty demonstration set last: demonstrations usually matter most."""
+    levels.sort(key=lambda level: level == 0)
 
 
 def _told(estimates: Mapping[Key, Estimate]) -> list[tuple[Key, Estimate]]:

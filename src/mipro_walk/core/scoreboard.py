@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mipro_walk.core.pooling import Estimate, Key, Observations, pool
+from mipro_walk.core.pooling import Estimate, Observations, pool
+from mipro_walk.core.search_space import Key
 from mipro_walk.types import Candidate, Outcome
 
 
 @dataclass
 class Entry:
-    """What is known of one candidate on ``val``. ``key`` is ``(instruction index, demo set index)``."""
+    """What is known of one candidate on ``val``."""
 
     key: Key
     candidate: Candidate

@@ -65,7 +65,7 @@ class Session:
 
     def check_pinned(self, winner: Candidate) -> PinnedCheck | None:
         """Score the starting prompt and the winner on the pinned rows. Paid beside the budget, like the test."""
-        rows, baseline = self.task.pinned, Candidate(self.task.instruction)
+        rows, baseline = self.task.pinned, self.task.baseline
         if not rows or winner == baseline:
             return None
         answers = self.ask_rows([baseline, winner], [row.seed for row in rows], events.pinned_progress, "pinned")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import asdict
 from itertools import islice
 from typing import Any, Protocol
 
@@ -88,7 +87,7 @@ class RecordedEvaluator:
         if len(failed) > PAUSE_UNKNOWN_SHARE * len(rollouts):
             raise _outage(next(iter(failed.values())), len(failed), len(rollouts))
         self._record(failed)
-        outcomes = [Outcome(**self._recorded[identity]) for identity in identities]
+        outcomes = [Outcome.from_dict(self._recorded[identity]) for identity in identities]
         for index in sorted(set(range(len(rollouts))) - set(missing)):
             self._on_outcome(outcomes[index], False)
         return outcomes
@@ -169,7 +168,7 @@ class RecordedEvaluator:
         self._record({identity: outcome for identity, outcome in outcomes.items() if outcome.is_known})
 
     def _record(self, outcomes: Mapping[str, Outcome]) -> None:
-        values = {identity: asdict(outcome) for identity, outcome in outcomes.items()}
+        values = {identity: outcome.as_dict() for identity, outcome in outcomes.items()}
         self._ledger.record_all(self._job_id, "rollout", values)
         self._recorded |= values
         for outcome in outcomes.values():

@@ -13,7 +13,7 @@ from mipro_walk.core.gepa_search.records import GepaResult
 from mipro_walk.core.pinned import PinnedCheck
 from mipro_walk.core.result import OptimizationResult, RunResult, TestResult
 from mipro_walk.core.scoreboard import common_scores
-from mipro_walk.core.search_space import BASELINE, DemoSet, Instruction
+from mipro_walk.core.search_space import DemoSet, Instruction
 from mipro_walk.core.statistics import detectable_difference, rows_needed
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.results.explanations import explain
@@ -95,17 +95,18 @@ def _score_history(task: Task, result: RunResult) -> Document:
 
 def _mipro_history(result: RunResult) -> Document:
     assert isinstance(result, OptimizationResult)
-    baseline = result.board.entries[BASELINE]
+    baseline = result.board.entries[result.baseline_key]
+    (prompt,) = result.space.stages
     first = result.plan.minibatch
     scores = [o.score for o in list(baseline.outcomes.values())[:first] if o.score is not None]
     return {
         "baseline": {"split": "val", "score": sum(scores) / len(scores) if scores else None, "n": len(scores)},
         "iterations": [trial.as_dict() for trial in result.trials],
         "finalists": _finalists(result),
-        "instructions": [_instruction(index, found) for index, found in enumerate(result.space.instructions)],
+        "instructions": [_instruction(index, found) for index, found in enumerate(prompt.instructions)],
         "demo_sets": [
             {"index": index, "builder": demo_set.builder, "seeds": list(demo_set.seeds)}
-            for index, demo_set in enumerate(result.space.demo_sets)
+            for index, demo_set in enumerate(prompt.demo_sets)
         ],
     }
 

@@ -15,7 +15,6 @@ from typing import Any
 from mipro_walk.core.ablation import Ablation
 from mipro_walk.core.importance import Importance, axis_importance
 from mipro_walk.core.result import OptimizationResult, RunResult, TestResult
-from mipro_walk.core.search_space import BASELINE
 from mipro_walk.core.statistics import compare_paired, spearman
 from mipro_walk.types import Example, Outcome, Task
 
@@ -55,7 +54,9 @@ def explain(task: Task, result: RunResult) -> Document:
         "confusions": _confusions(pairs) if has_labels else None,
         "figures": _figures(pairs) or None,
         "correlation": _correlation(pairs) if task.kind == "rating" and test is not None else None,
-        "judge": _judge(pairs, result.winner_key != BASELINE) if task.kind == "judged" and test is not None else None,
+        "judge": _judge(pairs, result.winner_key != result.baseline_key)
+        if task.kind == "judged" and test is not None
+        else None,
     }
 
 

@@ -107,7 +107,6 @@ class GepaResult(RunResult):
     """What a run of GEPA found. ``tried[0]`` is the baseline; ``pareto_front`` holds indices of ``tried``."""
 
     algorithm: ClassVar[AlgorithmName] = "gepa"
-    baseline_key: ClassVar[tuple[int, ...]] = (0,)
 
     plan: GepaPlan
     tried: Sequence[Tried]
@@ -121,6 +120,11 @@ class GepaResult(RunResult):
     data: SplitReport
     ablation: Ablation | None = None
     pinned: PinnedCheck | None = None
+
+    @property
+    def baseline_key(self) -> tuple[int]:
+        """Index of the starting instruction."""
+        return (0,)
 
     @property
     def baseline(self) -> Candidate:
