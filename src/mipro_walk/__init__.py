@@ -18,15 +18,26 @@ from mipro_walk.version import VERSION as __version__
 if TYPE_CHECKING:
     from mipro_walk.core.result import OptimizationResult
     from mipro_walk.core.settings import OptimizerSettings
-    from mipro_walk.library import exact_match, make_task, optimize
+    from mipro_walk.library.metrics import Metric, UnmeasuredError, exact_match, metric
+    from mipro_walk.library.optimizing import bind, optimize, optimize_async
+    from mipro_walk.library.programs import Stages
+    from mipro_walk.library.tasks import make_task
+    from mipro_walk.progress import Progress
     from mipro_walk.types import Candidate, Demonstration, Event, Example, Outcome, Task
 
 _HOMES = {
     "OptimizationResult": "core.result",
     "OptimizerSettings": "core.settings",
-    "exact_match": "library",
-    "make_task": "library",
-    "optimize": "library",
+    "Metric": "library.metrics",
+    "UnmeasuredError": "library.metrics",
+    "exact_match": "library.metrics",
+    "metric": "library.metrics",
+    "bind": "library.optimizing",
+    "optimize": "library.optimizing",
+    "optimize_async": "library.optimizing",
+    "Stages": "library.programs",
+    "make_task": "library.tasks",
+    "Progress": "progress",
     "Candidate": "types",
     "Demonstration": "types",
     "Event": "types",
@@ -40,14 +51,21 @@ __all__ = [
     "Demonstration",
     "Event",
     "Example",
+    "Metric",
     "OptimizationResult",
     "OptimizerSettings",
     "Outcome",
+    "Progress",
+    "Stages",
     "Task",
+    "UnmeasuredError",
     "__version__",
+    "bind",
     "exact_match",
     "make_task",
+    "metric",
     "optimize",
+    "optimize_async",
 ]
 
 

@@ -23,7 +23,7 @@ from mipro_walk.core.proposer import (
 from mipro_walk.core.search_space import Instruction
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.errors import ConfigError
-from mipro_walk.library import make_task
+from mipro_walk.library.tasks import make_task
 from mipro_walk.types import Example, Outcome
 
 FIXED = ("Never mention prices.", "Answer in English\u00a0only.")

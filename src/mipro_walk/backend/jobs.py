@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mipro_walk.backend.progress import Progress
 from mipro_walk.backend.stops import Wishes
 from mipro_walk.errors import IncompleteError, MiproWalkError
 from mipro_walk.ledger.store import Job, Ledger, utc_now
+from mipro_walk.progress import Progress
 from mipro_walk.types import Event
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from mipro_walk.backend.interceptor import PREFIX as INTERCEPTOR_PREFIX
 from mipro_walk.backend.interceptor import Interceptor
 from mipro_walk.backend.keys import KeyBox
 from mipro_walk.backend.local_model import LocalModel
-from mipro_walk.backend.progress import Progress
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.stops import LiveStops, Spent, Wishes, money_cap
 from mipro_walk.backend.world import SeeRequest, TaskAppWorld, ignore_request
@@ -30,6 +29,7 @@ from mipro_walk.forecast import Forecast
 from mipro_walk.gateways import Gateways, key_note
 from mipro_walk.ledger import Attempt, Job, Ledger, RecordedRequests
 from mipro_walk.ledger.store import total_cost
+from mipro_walk.progress import Progress
 
 
 @dataclass(frozen=True)

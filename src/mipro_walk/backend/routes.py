@@ -29,11 +29,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mipro_walk.backend.jobs import JobRunner
 from mipro_walk.backend.keys import ENVIRONMENT_KEY_NAME, KeyBox
-from mipro_walk.backend.progress import Progress
 from mipro_walk.config import parse_config
 from mipro_walk.core.algorithms import require_gepa
 from mipro_walk.errors import ConfigError
 from mipro_walk.ledger.store import Job, Ledger, usage_as_dict
+from mipro_walk.progress import Progress
 from mipro_walk.types import fingerprint
 from mipro_walk.version import VERSION
 
