@@ -230,8 +230,12 @@ def test_the_walkthrough_reaches_servers_only_over_http():
     assert not [f"{m.name}:{i.line} {i.path}" for m, i in imports if part_of(i.path) in forbidden]
 
 
-def test_the_library_needs_no_server_no_file_and_no_ledger():
-    assert not outside(parts("library"), ("core", "prompting", *LEAVES))
+def test_the_library_needs_no_server_and_no_ledger():
+    assert not outside(parts("library"), ("core", "local_model", "paths", "progress", "prompting", "results", *LEAVES))
+    foreign = {
+        m.name for m in parts("library") for i in project_imports(m) if part_of(i.path) in ("local_model", "paths")
+    }
+    assert foreign == {f"{OURS}.library.models"}
 
 
 def test_no_circle_between_packages():

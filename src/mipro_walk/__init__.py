@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from mipro_walk.core.result import OptimizationResult
     from mipro_walk.core.settings import OptimizerSettings
     from mipro_walk.library.metrics import Metric, UnmeasuredError, exact_match, metric
+    from mipro_walk.library.models import LocalModel
     from mipro_walk.library.optimizing import bind, optimize, optimize_async
     from mipro_walk.library.programs import Stages
+    from mipro_walk.library.summary import summary
     from mipro_walk.library.tasks import make_task
     from mipro_walk.progress import Progress
     from mipro_walk.types import Candidate, Demonstration, Event, Example, Outcome, Task
@@ -32,10 +34,12 @@ _HOMES = {
     "UnmeasuredError": "library.metrics",
     "exact_match": "library.metrics",
     "metric": "library.metrics",
+    "LocalModel": "library.models",
     "bind": "library.optimizing",
     "optimize": "library.optimizing",
     "optimize_async": "library.optimizing",
     "Stages": "library.programs",
+    "summary": "library.summary",
     "make_task": "library.tasks",
     "Progress": "progress",
     "Candidate": "types",
@@ -51,6 +55,7 @@ __all__ = [
     "Demonstration",
     "Event",
     "Example",
+    "LocalModel",
     "Metric",
     "OptimizationResult",
     "OptimizerSettings",
@@ -66,6 +71,7 @@ __all__ = [
     "metric",
     "optimize",
     "optimize_async",
+    "summary",
 ]
 
 

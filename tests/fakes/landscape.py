@@ -84,7 +84,8 @@ class ScriptedProposer:
     def propose(self, request: ProposalRequest) -> list[Instruction]:
         """Return ``count`` instructions that differ by round and number."""
         self.requests.append(request)
+        stage = f" in stage {request.stage}" if request.stage else ""
         return [
-            Instruction(f"Instruction {i} of round {request.bootstrap_seed}: sort it well.", "meta-model")
+            Instruction(f"Instruction {i} of round {request.bootstrap_seed}: sort it well{stage}.", "meta-model")
             for i in range(request.count)
         ]

@@ -89,15 +89,22 @@ class Lessons:
 Builder = Callable[[Sequence[Example], Lessons, int, random.Random], list[Example]]
 
 
-def demo_pool(task: Task, evidence: Evidence, stage: int) -> tuple[Sequence[Example], Evidence]:
+def demo_pool(
+    task: Task, evidence: Evidence, settings: OptimizerSettings, stage: int
+) -> tuple[Sequence[Example], Evidence]:
     """Return the rows that demonstrations of a stage are chosen from, and what is known of them.
 
-    A single prompt has all train rows. A stage has those on which it was seen to be right, or is known to be wrong.
+    A single prompt has all train rows. A stage has those on which it was seen to be right. Only if these do not fill
+    two sets, rows join them on which it is known to be wrong: the fault may lie with an earlier stage, whose answer
+    would stand in the demonstration.
     """
     if not task.stages:
         return task.train, evidence
     found = evidence.of_stage(task.stages[stage].name)
-    return [*found.proven, *(row for row, _ in found.mistakes)], found
+    is_enough = len(found.proven) >= 2 * settings.num_demos
+    pool = found.proven if is_enough else [*found.proven, *(row for row, _ in found.mistakes)]
+    # Rows differ, but what a stage makes of them may not: the same text twice in a prompt, or two prompts of one text.
+    return list({(row.query, row.label): row for row in reversed(pool)}.values())[::-1], found
 
 
 def build_demo_sets(

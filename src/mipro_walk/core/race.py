@@ -82,7 +82,7 @@ class Race:
             confusions,
             stage,
         )
-        pool, evidence = demo_pool(run.task, run.evidence, stage)
+        pool, evidence = demo_pool(run.task, run.evidence, run.settings, stage)
         rows = {row.seed: row for row in pool}
         lessons = Lessons(evidence.proven, confusions, [rows[seed] for seed in space.demo_sets[demo_set].seeds])
         demo_sets = vary_demo_sets(pool, lessons, run.settings, space.demo_sets, number, stage)

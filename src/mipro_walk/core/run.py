@@ -34,7 +34,7 @@ class Run(Session):
             self._answer_train_rows()
         stages = self.task.stages or [Stage("", self.task.instruction)]
         space = SearchSpace([self._stage_space(proposer, index, stage) for index, stage in enumerate(stages)])
-        pools = [demo_pool(self.task, self.evidence, index)[0] for index in range(len(stages))]
+        pools = [demo_pool(self.task, self.evidence, self.settings, index)[0] for index in range(len(stages))]
         for event in events.bootstrap_completed(space, [len(pool) for pool in pools]):
             self.emit(event)
         return space
@@ -46,7 +46,7 @@ class Run(Session):
             if self.settings.optimize_instructions and self.ask_outside() is None:
                 self.emit(events.proposing(index, rounds, stage.name))
                 instructions += self.propose(proposer, index, instructions, stage=number)
-        pool, evidence = demo_pool(self.task, self.evidence, number)
+        pool, evidence = demo_pool(self.task, self.evidence, self.settings, number)
         space = StageSpace(instructions, build_demo_sets(pool, evidence, self.settings, number), stage.name)
         for event in events.instructions_proposed(space):
             self.emit(event)

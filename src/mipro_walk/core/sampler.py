@@ -26,6 +26,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 MAX_REPEATS = 20
 """After so many known candidates in a row the sampler has nothing new to say, and fewer suggestions are accepted."""
 EI_CANDIDATES = 24
+SPREAD_TURNS = 4
+"""Turns for each candidate of the start: with several stages a turn may repeat a candidate."""
 MAX_TOLD = 500
 """Candidates told to a sampler: TPE sorts its whole history for every suggestion."""
 BEST_TOLD = 100
@@ -76,19 +78,16 @@ def spread(space: SearchSpace, count: int, rng_seed: int) -> list[Key]:
     """Return at most ``count`` different candidates that take each instruction and demo set as evenly as possible."""
     rng = random.Random(f"spread-{rng_seed}")  # noqa: S311 - sampling, not security
     first, *further = space.stages
-    # Later stages shuffle each round anew, so that no choice of one stage always meets the same choice of another.
-    axes = [
-        _rounds(size, is_demo_set, rng)
-        for s in further
-        for size, is_demo_set in zip(s.sizes, (False, True), strict=True)
-    ]
+    axes = [_rounds(size, axis == 1, rng) for stage in further for axis, size in enumerate(stage.sizes)]
     keys: dict[Key, None] = {}
-    for pair, *rest in islice(zip(_diagonal(first, rng), *axes, strict=False), space.size * (4 if further else 1)):
+    for pair, *rest in islice(zip(_diagonal(first, rng), *axes, strict=False), SPREAD_TURNS * count):
         keys[(*pair, *rest)] = None
         keys.pop(space.baseline_key, None)
         if len(keys) == count:
-            break
-    return list(keys)
+            return list(keys)
+    # Only a space that is hardly larger than the count comes here.
+    left = [key for key in space if key not in keys and key != space.baseline_key]
+    return [*keys, *rng.sample(left, min(len(left), count - len(keys)))]
 
 
 def crossed(leader: Key, fresh: Sequence[Sequence[int]], known: Collection[Key]) -> list[Key]:
@@ -111,13 +110,17 @@ def _diagonal(stage: StageSpace, rng: random.Random) -> Iterator[tuple[int, int]
 
 
 def _rounds(size: int, is_demo_set: bool, rng: random.Random) -> Iterator[int]:
-    """Yield all levels of one axis, round by round, each round in another order."""
+    """Yield all levels of one axis, round by round.
+
+    Each round has an order of its own, so that a choice of one stage does not always meet the same one of another.
+    """
     levels = list(range(size))
+    rng.shuffle(levels)
+    if is_demo_set:
+        _let_empty_set_wait(levels)
     while True:
-        rng.shuffle(levels)
-        if is_demo_set:
-            _let_empty_set_wait(levels)
         yield from levels
+        rng.shuffle(levels)
 
 
 def _let_empty_set_wait(levels: list[int]) -> None:

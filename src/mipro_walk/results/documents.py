@@ -52,27 +52,37 @@ def build_metadata(**fields: Any) -> Document:
 def _best_prompt(
     task: Task, result: RunResult, model: Mapping[str, Any], requests: Mapping[str, Mapping[str, Any]]
 ) -> Document:
-    recommended = result.recommended
-    found = result.scored.get(result.winner)
+    recommended, outcome = result.recommended, outcome_of(result)
     return {
         **_header("best_prompt"),
         "algorithm": result.algorithm,
         "task": task.name,
-        "recommendation": result.recommendation,
+        "recommendation": outcome["recommendation"],
         "instruction": {"role": "system", "content": recommended.instruction},
         "demonstrations": _demos(recommended),
         "messages": candidate_messages(recommended),
         "request": requests.get(recommended.prompt_hash),
         "model": dict(model),
-        "score": _test_score(result.test),
-        "pinned": _pinned(result.pinned),
-        "search_score": None if found is None else {"split": "val", "mean": found.mean, "n": found.n},
+        "score": outcome["score"],
+        "pinned": outcome["pinned"],
+        "search_score": outcome["search_score"],
         "baseline": _prompt(result.baseline, requests),
         "winner": {
             **_prompt(result.winner, requests),
             "instruction_source": result.winner_source,
             "demo_builder": result.winner_demos.builder,
         },
+    }
+
+
+def outcome_of(result: RunResult) -> Document:
+    """Return which prompt is recommended and what that rests on."""
+    found = result.scored.get(result.winner)
+    return {
+        "recommendation": result.recommendation,
+        "score": _test_score(result.test),
+        "pinned": _pinned(result.pinned),
+        "search_score": None if found is None else {"split": "val", "mean": found.mean, "n": found.n},
     }
 
 
