@@ -73,7 +73,7 @@ class Answerer:
         """
         if not self.is_async:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, self.answer_here, candidate, query, trace, loop)
+            return str(await self._in_thread(self.answer_here, candidate, query, trace, loop))
         stages = stages_of(self.task, candidate, self._ask, trace)
         program: Any = self.program or _only_stage
         return _text(await program(stages, query), "program")
@@ -100,8 +100,14 @@ class Answerer:
         """Call a function: ``async`` ones here, others in a thread."""
         if is_async(function):
             return await function(*arguments)
-        found = await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        found = await self._in_thread(function, *arguments)
         return await found if inspect.isawaitable(found) else found
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        found, failure = await asyncio.get_running_loop().run_in_executor(self._pool, _caught, function, arguments)
+        if failure is not None:
+            raise failure
+        return found
 
     @property
     def _checked_policy(self) -> Policy:
@@ -208,6 +214,14 @@ def is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
+def _caught(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    """Return what a function returns, and what it raises: asyncio would lose where a ``TimeoutError`` comes from."""
+    try:
+        return function(*arguments), None
+    except Exception as exc:
+        return None, exc
+
+
 async def awaited(found: Awaitable[T]) -> T:
     """Await anything as a coroutine."""
     return await found
@@ -236,9 +250,10 @@ def _text(found: object, who: str) -> str:
 
 
 def _reason(exc: BaseException) -> str:
-    """Return an exception in words, with the line that raised it."""
+    """Return an exception in words, with the last line outside this package that led to it."""
     if isinstance(exc, NoAnswerError | UnmeasuredError):
         return str(exc)[:MAX_REASON_CHARS]
-    frames = traceback.extract_tb(exc.__traceback__)
+    here = Path(__file__).parent
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if Path(frame.filename).parent != here]
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(exc).__name__}: {exc}"[: MAX_REASON_CHARS - len(place)] + place
