@@ -231,11 +231,11 @@ def test_the_walkthrough_reaches_servers_only_over_http():
 
 
 def test_the_library_needs_no_server_and_no_ledger():
-    assert not outside(parts("library"), ("core", "local_model", "paths", "progress", "prompting", "results", *LEAVES))
-    foreign = {
-        m.name for m in parts("library") for i in project_imports(m) if part_of(i.path) in ("local_model", "paths")
-    }
-    assert foreign == {f"{OURS}.library.models"}
+    allowed = ("core", "local_model", "paths", "progress", "project", "prompting", "results", *LEAVES)
+    assert not outside(parts("library"), allowed)
+    imports = [(m.name, part_of(i.path)) for m in parts("library") for i in project_imports(m)]
+    assert {name for name, part in imports if part in ("local_model", "paths")} == {f"{OURS}.library.models"}
+    assert {name for name, part in imports if part == "project"} == {f"{OURS}.library.projects"}
 
 
 def test_no_circle_between_packages():

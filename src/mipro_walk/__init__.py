@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mipro_walk.library.models import LocalModel
     from mipro_walk.library.optimizing import bind, optimize, optimize_async
     from mipro_walk.library.programs import Stages
+    from mipro_walk.library.projects import load_project
     from mipro_walk.library.summary import summary
     from mipro_walk.library.tasks import make_task
     from mipro_walk.progress import Progress
@@ -39,6 +40,7 @@ _HOMES = {
     "optimize": "library.optimizing",
     "optimize_async": "library.optimizing",
     "Stages": "library.programs",
+    "load_project": "library.projects",
     "summary": "library.summary",
     "make_task": "library.tasks",
     "Progress": "progress",
@@ -67,6 +69,7 @@ __all__ = [
     "__version__",
     "bind",
     "exact_match",
+    "load_project",
     "make_task",
     "metric",
     "optimize",
