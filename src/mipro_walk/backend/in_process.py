@@ -246,7 +246,7 @@ def _follow(
 
 def _status(ledger: Ledger, runner: JobRunner, job_id: str) -> dict[str, Any]:
     """Return how far a job is, as ``GET /jobs/{id}`` tells it."""
-    job, progress = ledger.job(job_id), runner.progress(job_id)
+    progress, job = runner.progress(job_id), ledger.job(job_id)
     assert job is not None
     figures = {} if progress is None else progress.as_dict()
     return {

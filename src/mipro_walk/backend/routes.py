@@ -116,6 +116,8 @@ class JobApi:
         if known and updated_at == job.updated_at:
             return known
         live = self._runner.progress(job.job_id)
+        if live is None and job.status == "running":  # it may have ended since it was looked up
+            job = self.find(job.job_id)
         found = self._status(job, live)
         if job.is_terminal and live is None:
             self._ended[job.job_id] = (job.updated_at, found)
