@@ -12,7 +12,8 @@ import pytest
 
 from mipro_walk.backend.jobs import JobRunner
 from mipro_walk.backend.keys import KeyBox
-from mipro_walk.backend.routes import JobApi
+from mipro_walk.backend.routes import JobApi, create_router
+from mipro_walk.errors import ConfigError
 from mipro_walk.ledger import Job, Ledger
 from tests.cli.scripted_backend import documents
 
@@ -82,6 +83,18 @@ def test_a_job_that_is_said_to_run_has_its_figures_until_the_end_is_said(
     runner.stop()
     ended = ("succeeded", "done") if failure is None else ("failed", "failed")
     assert seen in ([("running", "test")], [ended])
+
+
+def test_a_job_of_another_process_is_not_resumed_here(ledger: LedgerThatWaits, tmp_path: Path) -> None:
+    runner = JobRunner(ledger, lambda _job, _wishes, _progress: documents())
+    routes = create_router(JobApi(ledger, runner, KeyBox(tmp_path), threading.Event()), ledger, runner, "x").routes
+    act = next(route.endpoint for route in routes if route.name == "act")
+    job = ledger.create_job({"prompt_learning": {}}, algorithm="mipro", launch={"in_process": True}, request_hash="x")
+    ledger.update_job(job.job_id, status="paused")
+    with pytest.raises(ConfigError, match="mipro-walk optimize"):
+        act(job.job_id, "resume")
+    assert ledger.job(job.job_id).status == "paused"
+    assert act(job.job_id, "cancel")["status"] == "cancelled"
 
 
 def test_documents_that_cannot_be_read_end_the_job_and_not_the_queue(ledger: LedgerThatWaits) -> None:

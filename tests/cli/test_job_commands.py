@@ -120,6 +120,24 @@ def test_resume_takes_the_last_unfinished_job_and_its_results_folder(backend: Sc
     assert (tmp_path / "kept" / "best_prompt.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("newest", "goes_on"),
+    [("paused", False), ("running", False), ("failed", True), ("succeeded", True)],
+)
+def test_resume_passes_over_no_job_that_optimize_can_go_on_with(
+    backend: ScriptedBackend, newest: str, goes_on: bool
+) -> None:
+    launch = {"in_process": True, "command": "mipro-walk optimize '/my task'"}
+    backend.found_jobs = [{"job_id": "pl_newer", "status": newest, "launch": launch}, status("paused")]
+    backend.script = [([], status("paused")), ([], status("succeeded", stop_reason="done"))]
+    found = invoke("resume")
+    assert ("resume" in backend.asked) is goes_on
+    if not goes_on:
+        assert isinstance(found.exception, ConfigError)
+        assert "pl_newer" in found.exception.message
+        assert found.exception.fix.endswith("Go on with: mipro-walk optimize '/my task'")
+
+
 def test_results_of_the_work_folder_come_first(backend: ScriptedBackend, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     write_documents(tmp_path / "mipro_walkthrough" / "results", documents("worse"))

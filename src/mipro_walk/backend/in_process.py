@@ -159,11 +159,13 @@ def run_in_process(
     say: Callable[[str], None],
     poll_seconds: float = 0.2,
     on_status: Callable[[Mapping[str, Any]], None] = lambda _status: None,
+    command: str = "",
 ) -> tuple[Job, dict[str, Any] | None]:
     """Run a job to its end, saying each event's message; go on with an unfinished one of the same configuration.
 
     Returns the job and its documents, ``None`` if it has none. Ctrl-C pauses the job and is passed on.
-    ``on_status`` hears every five silent seconds how far the job is.
+    ``on_status`` hears every five silent seconds how far the job is. ``command`` is kept with the job, to say what goes
+    on with it.
     """
     ledger = Ledger(settings.database)
     preparation = JobPreparation(settings, ledger, in_process_worlds(data))
@@ -172,7 +174,7 @@ def run_in_process(
         job = _unfinished(ledger, config, data) or ledger.create_job(
             config.as_dict(),
             algorithm=config.settings.algorithm,
-            launch={IN_PROCESS: True, "rows": data_hash(data)},
+            launch={IN_PROCESS: True, "rows": data_hash(data), "command": command},
             request_hash=config.config_hash,
         )
         with GatewayThread() as thread:

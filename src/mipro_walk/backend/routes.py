@@ -27,7 +27,7 @@ from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from mipro_walk.backend.jobs import JobRunner
+from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
 from mipro_walk.backend.keys import ENVIRONMENT_KEY_NAME, KeyBox
 from mipro_walk.backend.progress import Progress
 from mipro_walk.config import parse_config
@@ -241,7 +241,13 @@ def create_router(api: JobApi, ledger: Ledger, runner: JobRunner, instance_id: s
             raise HTTPException(
                 404, {"error": {"code": "not_found", "message": f"There is no action {action[:40]!r}."}}
             )
-        actions[action](api.find(job_id))
+        job = api.find(job_id)
+        if action == "resume" and job.launch.get(IN_PROCESS):
+            raise ConfigError(
+                f"Job {job_id} belongs to `mipro-walk optimize`: the backend has neither its rows nor its key.",
+                "Run that command again; it goes on with the job.",
+            )
+        actions[action](job)
         return api.status(api.find(job_id))
 
     return router
