@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,22 @@ def test_results_of_the_work_folder_come_first(backend: ScriptedBackend, tmp_pat
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     write_documents(tmp_path / "mipro_walkthrough" / "results", documents("worse"))
     assert "Worse: 0.55" in invoke("results").stdout
+
+
+@pytest.mark.parametrize("newest", ["mipro_walkthrough", "gepa_walkthrough"])
+def test_results_are_of_the_algorithm_that_ran_last_and_say_so(
+    backend: ScriptedBackend, tmp_path: Path, monkeypatch: Any, newest: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("mipro_walkthrough", "gepa_walkthrough"):
+        written = write_documents(tmp_path / name / "results", documents("worse" if name == newest else "better"))
+        for path in written:
+            os.utime(path, (1_000_000 + (name == newest),) * 2)
+    found = invoke("results")
+    assert "Worse: 0.55" in found.stdout
+    assert str(tmp_path / newest / "results") in found.stderr
+    assert "Results of job " in found.stderr
+    assert "Results of job" not in invoke("results", str(tmp_path / newest / "results")).stderr  # it was named
 
 
 def test_results_without_a_work_folder_are_the_last_finished_jobs(
