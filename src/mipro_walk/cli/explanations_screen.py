@@ -13,7 +13,7 @@ from rich.text import Text
 from mipro_walk.cli.live_displays import NARROW, is_ascii_only
 from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
-from mipro_walk.results.words import points
+from mipro_walk.results.words import indifference_in_words, judge_in_words, points
 
 SHOWN_LABELS = 5
 SHOWN_PAIRS = 5
@@ -124,17 +124,8 @@ def _measures(document: Part, console: Console) -> None:
         console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
     if judge:
         _note(judge_in_words(judge), console)
-
-
-def judge_in_words(judge: Part) -> str:
-    """Return how far the judge agrees with itself."""
-    if not judge["rated_twice"]:
-        return "The judge rated no answer twice, so its noise is not known."
-    return (
-        f"Judge's noise: {judge['rated_twice']} answers were rated twice; {judge['same']} got the same rating, the "
-        f"mean difference is {judge['mean_difference']:.2f} and the largest {judge['largest_difference']:.2f} on the "
-        "scale of scores (0 to 1). Gains near that size may be noise."
-    )
+        if warning := indifference_in_words(judge):
+            console.print(Padding(Text(warning, style="yellow", overflow="fold"), (0, 0, 0, 2)))
 
 
 def _number(value: float | None) -> str:

@@ -23,7 +23,13 @@ from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
 from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, REPORT, SCORE_HISTORY
 from mipro_walk.results.usage import local_server_command, usage_in_python, usage_title
-from mipro_walk.results.words import power_in_words, recommendation_in_words, unknown_in_words, verdict_in_words
+from mipro_walk.results.words import (
+    indifference_in_words,
+    power_in_words,
+    recommendation_in_words,
+    unknown_in_words,
+    verdict_in_words,
+)
 
 MAX_DEMONSTRATIONS = 12
 QUERY_WIDTH = 200
@@ -42,6 +48,8 @@ def render(documents: Documents, console: Console, *, folder: Path | None = None
     best = documents[BEST_PROMPT]
     history, metadata = documents.get(SCORE_HISTORY), documents.get(JOB_METADATA)
     _verdict(best, console)
+    if warning := indifference_in_words((documents.get(EXPLANATIONS) or {}).get("judge")):
+        console.print(Text(f"WARN {warning}", style="yellow"))
     _recommendation(best, console)
     _instruction(best, console)
     _demonstrations(best["demonstrations"], console)

@@ -7,6 +7,8 @@ from typing import Any
 
 BestPrompt = Mapping[str, Any]
 """A ``best_prompt.json``."""
+LEAST_RATED = 5
+"""Fewer answers may well deserve the same rating."""
 
 
 def points(difference: float) -> str:
@@ -70,6 +72,31 @@ def power_in_words(score: Mapping[str, Any]) -> str:
     if score["verdict"] == "no significant gain" and score.get("rows_needed"):
         return f"{text}; one of {points(abs(score['difference'])).lstrip('+')} needs about {score['rows_needed']:,}."
     return f"{text}."
+
+
+def judge_in_words(judge: Mapping[str, Any]) -> str:
+    """Return how far the judge agrees with itself."""
+    if not judge["rated_twice"]:
+        return "The judge rated no answer twice, so its noise is not known."
+    return (
+        f"Judge's noise: {judge['rated_twice']} answers were rated twice; {judge['same']} got the same rating, the "
+        f"mean difference is {judge['mean_difference']:.2f} and the largest {judge['largest_difference']:.2f} on the "
+        "scale of scores (0 to 1). Gains near that size may be noise."
+    )
+
+
+def indifference_in_words(judge: Mapping[str, Any] | None) -> str:
+    """Return that the judge of an ``explanations.json`` gave every answer the same rating; empty if it did not.
+
+    A judge that never differs agrees with itself perfectly, so its noise alone would speak for it.
+    """
+    if not judge or judge.get("only_score") is None or judge["rated"] < LEAST_RATED:
+        return ""
+    return (
+        f"The judge rated all {judge['rated']} answers alike (score {judge['only_score']:.2f}). Either they are "
+        "equally good or it cannot tell them apart: these scores say nothing of either prompt. Look at some answers "
+        "yourself, sharpen the rubric, or take a stronger judge."
+    )
 
 
 def recommendation_in_words(best: BestPrompt) -> str:

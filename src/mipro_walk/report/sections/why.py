@@ -16,7 +16,7 @@ from mipro_walk.report.charts.outcome import (
     shown_labels,
 )
 from mipro_walk.report.text import MAX_NAME, MAX_QUERY, shortened
-from mipro_walk.results.words import points
+from mipro_walk.results.words import judge_in_words, points
 
 Document = Mapping[str, Any]
 MAX_ROWS = 500
@@ -34,6 +34,7 @@ def why(document: Document) -> dict[str, Any]:
         "ablation_note": _ablation_note(tried),
         "importance": importance(document.get("importance") or {}),
         "importance_note": _importance_note(document.get("importance")),
+        "judge_note": judge_in_words(document["judge"]) if document.get("judge") else "",
         "label_chart": label_changes(labels),
         "label_caption": _label_caption(labels),
         "label_columns": _columns(("label",), ("rows", "baseline right", "winner right", "change"), ("verdict",)),
