@@ -190,6 +190,9 @@ def test_the_six_steps_walk_through_a_project_with_its_own_configuration(person)
     assert answer["scores"]["test"]["n"] == 12
     copied = (person.folder / "work" / "mipro_config.toml").read_text()
     assert copied == (person.task / "mipro_config.toml").read_text()
+    said = " ".join(done.stderr.split())
+    assert "Takes the project's own" in said
+    assert "intents" not in said  # those are Banking77's
 
 
 def wait_for_health(url: str, process: subprocess.Popen[str]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,9 +53,15 @@ class Configuration:
     def introduce(self, ctx: Context) -> Introduction:
         """Return what is said before the question."""
         name = chosen_profile(ctx)
+        project = project_folder(ctx.data)
         if self._is_kept(ctx):
             _refuse_other_algorithm(ctx)
             text = f"There is a configuration already: {ctx.workdir.config}. It is checked, kept and shown."
+        elif project is not None:
+            text = (
+                f"Takes the project's own {project / CONFIG_FILE}: it is checked, copied and shown. No profile is used."
+            )
+            return Introduction(text, f"mipro-walk config check {shlex.quote(str(project))}", "a second")
         else:
             text = (
                 "Writes mipro_config.toml: the model, the rows, the size of the search and its limits, each key "
@@ -73,6 +80,8 @@ class Configuration:
         """Return the choice of a profile, or of a new file over the one there is."""
         if self._is_kept(ctx):
             return (Choice("w", "write a new one"),)
+        if project_folder(ctx.data) is not None:
+            return ()
         return () if ctx.options.profile else (Choice("p", "other profile"),)
 
     def choose(self, ctx: Context, key: str) -> None:
