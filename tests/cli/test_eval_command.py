@@ -168,6 +168,15 @@ def test_measurements_are_no_jobs(model, capsys, tmp_path) -> None:
         ledger.close()
 
 
+def test_a_single_row_is_one_row(model, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MIPRO_WALK_TEST_SIZE", "1")
+    assert main(["eval", "good.json", "--yes"]) == 0
+    said = capsys.readouterr()
+    assert "on 1 test row (" in said.out
+    assert "1 rollout asked, " in said.out
+    assert "1 test row, 1 prompt: 1 of 1 to ask" in said.err
+
+
 def test_junit_has_a_case_for_each_check_and_the_lost_rows(model, capsys) -> None:
     arguments = ["bad.json", "--baseline", "good.json", "--max-regression", "0.02", "--fail-under", "0"]
     call(capsys, *arguments, "--junit", "eval.xml", code=6)

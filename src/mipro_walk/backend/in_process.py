@@ -21,6 +21,7 @@ from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, seeds_of
 from mipro_walk.clients.chat import CallFailed, GatewayThread
 from mipro_walk.config import RunConfig
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import World
 from mipro_walk.ledger import Job, Ledger
@@ -116,7 +117,7 @@ def _rows(config: RunConfig, found: TaskSlice, name: Split) -> list[Example]:
     seeds = seeds_of(pool, len(rows), limits_of(config)[name])
     if outside := [seed for seed in seeds if seed >= len(rows)]:
         raise ConfigError(
-            f"Seed {outside[0]} is out of range: {pool.split or 'train'} has {len(rows)} rows.",
+            f"Seed {outside[0]} is out of range: {pool.split or 'train'} has {counted(len(rows), 'row')}.",
             "Use seeds below that number.",
         )
     return [Example(seed, rows[seed].text, rows[seed].label) for seed in seeds]

@@ -13,6 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.report.text import MAX_QUERY, plain, shortened
 from mipro_walk.results.names import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, SCORE_HISTORY
@@ -108,13 +109,15 @@ def environment() -> Environment:
     """Return what renders the templates of every page: autoescaped, and a missing value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("mipro_walk.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["counted"] = counted
+    return environment
 
 
 def _hash(text: str) -> str:
