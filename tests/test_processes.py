@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mipro_walk.errors import ConfigError, KeyMissingError, MiproWalkError
+from mipro_walk.errors import ConfigError, KeyMissingError, MiproWalkError, PrerequisiteError
 from mipro_walk.processes import (
+    STOP_SECONDS,
     ProcessRecord,
     backend_environment,
     child_environment,
@@ -98,6 +99,39 @@ def test_a_detached_child_outlives_its_parent_until_it_is_stopped(tmp_path: Path
     assert stop_record(record)
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     assert records() == []
+
+
+def test_a_child_that_its_own_session_has_not_missed_yet_counts_as_stopped(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline().split()[0])
+        (record,) = records()
+        began = time.monotonic()
+        assert stop_record(record)
+        assert time.monotonic() - began < STOP_SECONDS
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "nobody has looked after it"
+        assert records() == []
+    finally:
+        parent.kill()
+        parent.communicate()
+
+
+def test_a_child_that_nothing_ends_is_told_and_kept_in_mind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = start_process("web", SERVER, ["0", "--bind", "127.0.0.1"], env={}, log_path=tmp_path / "log")
+    try:
+        wait_for(lambda: listening_port(child.pid))
+        with monkeypatch.context() as patched:
+            patched.setattr("mipro_walk.processes.STOP_SECONDS", 0.1)
+            patched.setattr(psutil.Process, "terminate", lambda _process: None)
+            patched.setattr(psutil.Process, "kill", lambda _process: None)
+            with pytest.raises(PrerequisiteError, match=f"pid {child.pid}"):
+                stop_record(child.record)
+        assert [record.pid for record in records()] == [child.pid]
+    finally:
+        child.stop()
 
 
 def test_a_record_of_a_reused_pid_never_stops_a_stranger() -> None:

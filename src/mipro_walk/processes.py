@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mipro_walk.errors import (
     ConfigError,
@@ -31,6 +31,9 @@ from mipro_walk.errors import (
     UnreachableError,
 )
 from mipro_walk.paths import home, open_log, private_folder, read_private, write_private
+
+if TYPE_CHECKING:  # heavy; most commands stop nothing
+    import psutil
 
 STOP_SECONDS = 7.0
 POLL_SECONDS = 0.05
@@ -266,7 +269,11 @@ def is_same_process(record: ProcessRecord) -> bool:
 
 
 def stop_record(record: ProcessRecord) -> bool:
-    """Stop a child of ours, of this or another session; return whether there was one."""
+    """Stop a child of ours, of this or another session; return whether there was one.
+
+    Raises:
+        PrerequisiteError: it does not end even by force.
+    """
     import psutil
 
     stopped = is_same_process(record)
@@ -274,13 +281,35 @@ def stop_record(record: ProcessRecord) -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(record.pid)
             process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except psutil.TimeoutExpired:
+            if not _has_ended(process, STOP_SECONDS):
                 process.kill()
-                process.wait(STOP_SECONDS)
+                if not _has_ended(process, STOP_SECONDS):
+                    raise PrerequisiteError(
+                        f"The {record.name} (pid {record.pid}) does not end, not even by force.",
+                        "The system holds it back, for example for a disk that does not answer; try again later.",
+                    )
     _record_path(record).unlink(missing_ok=True)
     return stopped
+
+
+def _has_ended(process: psutil.Process, seconds: float) -> bool:
+    """Wait for the end of a process, at most so long; return whether it came.
+
+    One that has ended stays in the process table until its parent looks. Where that is another session, we would wait
+    in vain for it to vanish.
+    """
+    import psutil
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            process.wait(POLL_SECONDS)
+            return True
+        except psutil.TimeoutExpired:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        if time.monotonic() >= deadline:
+            return False
 
 
 def is_port_free(port: int, host: str = "127.0.0.1") -> bool:

@@ -13,6 +13,7 @@ import tomli_w
 
 from mipro_walk.cli.main import main
 from mipro_walk.ledger import Ledger
+from tests import json_schemas
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI, keyword_answer
 
 ROWS = 30
@@ -57,8 +58,9 @@ def save(name: str, instruction: str, demos: int = 0) -> None:
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
     assert main(["eval", *arguments, "--json", "--yes"]) == code
-    out = capsys.readouterr().out
-    return json.loads(out) if out else {}
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    json_schemas.require_valid(json_schemas.EVAL, found)
+    return found
 
 
 def test_a_good_prompt_passes_and_its_score_has_n_and_an_interval(model, capsys) -> None:
@@ -75,6 +77,35 @@ def test_a_worsened_prompt_fails_with_exit_6_and_names_the_rows_it_lost(model, c
     assert found["comparison"]["verdict"] == "worse"
     assert len(found["regressed"]) == found["comparison"]["lost"] > 3
     assert found["regressed"][0]["prompt"]["predicted"] != found["regressed"][0]["label"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["good.json"], 0),
+        (["good.json", "--fail-under", "0.1"], 0),
+        (["bad.json", "--fail-under", "0.5"], 6),
+        (["bad.json", "--baseline", "good.json", "--max-regression", "0.02", "--fail-under", "0.5"], 6),
+    ],
+    ids=["measured", "passed", "failed", "compared and failed"],
+)
+def test_the_published_schema_notices_every_key_that_changes(model, capsys, arguments: list[str], code: int) -> None:
+    found = call(capsys, *arguments, code=code)
+    assert json_schemas.unnoticed_changes(json_schemas.EVAL, found) == []
+    assert [check["passed"] for check in found["checks"]] == [code == 0 for _ in found["checks"]]
+    assert bool(found["regressed"]) == ("--baseline" in arguments)
+
+
+def test_rows_that_failed_are_counted_as_the_schema_says(model, capsys) -> None:
+    call(capsys, "good.json")
+    refused = model.bodies[0]["messages"][-1]["content"]
+    model.answer = lambda body: Scripted.error(400) if body["messages"][-1]["content"] == refused else answer(body)
+    found = call(capsys, "bad.json", "--baseline", "good.json")
+    assert (found["prompt"]["unknown"], found["comparison"]["excluded"]) == (1, 1)
+    without_any = found | {"prompt": found["prompt"] | {"mean": None, "low": 0.0, "high": 1.0, "n": 0}}
+    json_schemas.require_valid(json_schemas.EVAL, without_any)
+    without_any["prompt"]["n"] = 1
+    assert not json_schemas.validator(json_schemas.EVAL).is_valid(without_any)
 
 
 def test_below_fail_under_is_exit_6_and_says_the_interval(model, capsys) -> None:
@@ -135,6 +166,15 @@ def test_measurements_are_no_jobs(model, capsys, tmp_path) -> None:
         assert ledger.list_jobs() == []
     finally:
         ledger.close()
+
+
+def test_a_single_row_is_one_row(model, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MIPRO_WALK_TEST_SIZE", "1")
+    assert main(["eval", "good.json", "--yes"]) == 0
+    said = capsys.readouterr()
+    assert "on 1 test row (" in said.out
+    assert "1 rollout asked, " in said.out
+    assert "1 test row, 1 prompt: 1 of 1 to ask" in said.err
 
 
 def test_junit_has_a_case_for_each_check_and_the_lost_rows(model, capsys) -> None:

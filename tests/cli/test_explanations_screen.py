@@ -82,7 +82,7 @@ def test_rows_are_counted_and_three_of_each_are_shown() -> None:
     assert '"Where is it? 0": card_arrival; the baseline said card_linking' in text
     assert "the winner says (no usable answer)" in text
     assert "Rows fixed and broken (of 98 test rows)" in text
-    assert "2 further test rows are left out because an answer is unknown." in text
+    assert "2 further test rows left out because an answer is unknown." in text
 
 
 @pytest.mark.parametrize("part", ["labels", "confusions", "test", "ablation", "importance"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,10 +121,44 @@ def test_resume_takes_the_last_unfinished_job_and_its_results_folder(backend: Sc
     assert (tmp_path / "kept" / "best_prompt.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("newest", "goes_on"),
+    [("paused", False), ("running", False), ("failed", True), ("succeeded", True)],
+)
+def test_resume_passes_over_no_job_that_optimize_can_go_on_with(
+    backend: ScriptedBackend, newest: str, goes_on: bool
+) -> None:
+    launch = {"in_process": True, "command": "mipro-walk optimize '/my task'"}
+    backend.found_jobs = [{"job_id": "pl_newer", "status": newest, "launch": launch}, status("paused")]
+    backend.script = [([], status("paused")), ([], status("succeeded", stop_reason="done"))]
+    found = invoke("resume")
+    assert ("resume" in backend.asked) is goes_on
+    if not goes_on:
+        assert isinstance(found.exception, ConfigError)
+        assert "pl_newer" in found.exception.message
+        assert found.exception.fix.endswith("Go on with: mipro-walk optimize '/my task'")
+
+
 def test_results_of_the_work_folder_come_first(backend: ScriptedBackend, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     write_documents(tmp_path / "mipro_walkthrough" / "results", documents("worse"))
     assert "Worse: 0.55" in invoke("results").stdout
+
+
+@pytest.mark.parametrize("newest", ["mipro_walkthrough", "gepa_walkthrough"])
+def test_results_are_of_the_algorithm_that_ran_last_and_say_so(
+    backend: ScriptedBackend, tmp_path: Path, monkeypatch: Any, newest: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("mipro_walkthrough", "gepa_walkthrough"):
+        written = write_documents(tmp_path / name / "results", documents("worse" if name == newest else "better"))
+        for path in written:
+            os.utime(path, (1_000_000 + (name == newest),) * 2)
+    found = invoke("results")
+    assert "Worse: 0.55" in found.stdout
+    assert str(tmp_path / newest / "results") in found.stderr
+    assert "Results of job " in found.stderr
+    assert "Results of job" not in invoke("results", str(tmp_path / newest / "results")).stderr  # it was named
 
 
 def test_results_without_a_work_folder_are_the_last_finished_jobs(

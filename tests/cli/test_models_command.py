@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mipro_walk.cli.main import main
+from tests import json_schemas
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI
 
 CANARY = "sk-canary-0123456789abcdef0123456789"
@@ -50,9 +51,16 @@ def report(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return json.loads(capsys.readouterr().out)
 
 
+def examined(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Return what `models test --json` wrote for each role, once it is seen to follow the published schema."""
+    found = report(capsys)
+    json_schemas.require_valid(json_schemas.MODELS_TEST, found)
+    return found["roles"]
+
+
 def test_what_works_is_found_out_with_few_small_requests(write, model, capsys) -> None:
     assert main(["models", "test", write(), "--json", "--yes"]) == 0
-    (found,) = report(capsys)["roles"].values()
+    (found,) = examined(capsys).values()
     works = found["works"]
     assert works == {
         "chat": True, "system": True, "structured": True, "tool_calls": True, "logprobs": False, "seed": True,
@@ -67,7 +75,7 @@ def test_what_works_is_found_out_with_few_small_requests(write, model, capsys) -
 def test_a_price_of_ones_own_makes_the_cost_known_and_zero_needs_no_consent(write, capsys) -> None:
     path = write(input_price_per_million=0, output_price_per_million=0)
     assert main(["models", "test", path, "--json"]) == 0
-    (found,) = report(capsys)["roles"].values()
+    (found,) = examined(capsys).values()
     assert found["usage"]["cost_usd"] == 0
     assert found["works"]["usage"] is True
 
@@ -82,7 +90,7 @@ def test_both_roles_are_examined_where_they_differ(write, model, tmp_path, capsy
     path = write()
     Path(path).write_text(Path(path).read_text() + '\n[prompt_learning.meta]\nmodel = "strong"\n')
     assert main(["models", "test", path, "--json", "--yes"]) == 0
-    assert {name: found["model"] for name, found in report(capsys)["roles"].items()} == {
+    assert {name: found["model"] for name, found in examined(capsys).items()} == {
         "policy": "m",
         "meta": "strong",
     }
@@ -97,17 +105,27 @@ def test_an_output_mode_that_does_not_work_is_a_wrong_configuration(write, model
     assert "not offered: 400: no tools here" in said.out
 
 
+@pytest.mark.parametrize(("mode", "code"), [("structured", 0), ("tool_calls", 2)], ids=["works", "does not work"])
+def test_the_published_schema_notices_every_key_that_changes(write, model, capsys, mode: str, code: int) -> None:
+    model.answer = lambda body: Scripted.error(400, None, "no tools here") if "tools" in body else obedient(body)
+    assert main(["models", "test", write(output_mode=mode), "--json", "--yes"]) == code
+    found = report(capsys)
+    (policy,) = found["roles"].values()
+    assert ("FAIL" in {check["status"] for check in policy["checks"]}) == (code == 2)
+    assert json_schemas.unnoticed_changes(json_schemas.MODELS_TEST, found) == []
+
+
 def test_a_missing_capability_that_ends_a_gateway_does_not_end_the_examination(write, model, capsys) -> None:
     model.answer = lambda body: Scripted.unknown_model() if "response_format" in body else obedient(body)
     assert main(["models", "test", write(), "--json", "--yes"]) == 0
-    (found,) = report(capsys)["roles"].values()
+    (found,) = examined(capsys).values()
     assert (found["works"]["structured"], found["works"]["tool_calls"]) == (False, True)
 
 
 def test_fields_that_are_refused_are_named(write, model, capsys) -> None:
     model.answer = lambda body: Scripted.refuses("temperature") if "temperature" in body else obedient(body)
     assert main(["models", "test", write(), "--json", "--yes"]) == 0
-    (found,) = report(capsys)["roles"].values()
+    (found,) = examined(capsys).values()
     assert found["refused_fields"] == ["temperature"]
 
 

@@ -353,7 +353,7 @@ def test_pools_with_split_keys_may_use_the_same_numbers() -> None:
 def test_one_split_for_two_pools_needs_disjoint_seeds() -> None:
     both = {"train_split": "dev", "val_split": "dev", "bootstrap_train_seeds": [0, 1], "online_pool": [2]}
     assert parse({"mipro": both}).pools.val == Pool("dev", (2,))
-    assert "share 1 rows" in problems_of({"mipro": {**both, "online_pool": [1]}})[0]
+    assert "share 1 row of" in problems_of({"mipro": {**both, "online_pool": [1]}})[0]
     assert "all of it" in problems_of({"mipro": {"train_split": "dev", "val_split": "dev"}})[0]
 
 

@@ -45,7 +45,9 @@ def test_rows_that_stand_in_another_split_leave_train_then_val_and_never_test():
     assert {o.dropped for o in report.overlaps} == {("train", 100), ("train", 101), ("val", 101)}
     assert {o.dropped: o.kept for o in report.overlaps}[("train", 100)] == ("val", 100)
     assert 100 in [row.seed for row in cleaned.val]
-    assert any("1 rows of val were dropped: 1 stand in test" in warning for warning in report.warnings)
+    assert any(
+        "1 row of val dropped for resembling test: 1 exactly, 0 nearly" in warning for warning in report.warnings
+    )
 
 
 def test_near_duplicates_are_found_and_shared_templates_are_not():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -81,6 +82,26 @@ def test_optimize_takes_a_project_and_writes_its_results(person):
     shown = person.run("optimize", "my-task/mipro_config.toml", "--yes")
     assert shown.returncode == 0, shown.stderr
     assert "to the policy model" in shown.stdout
+
+
+def test_resume_names_the_command_that_goes_on_with_a_job_of_optimize(person, monkeypatch):
+    answer, server = person.server.answer, person.server
+    server.answer = lambda body: answer(body) if len(server.requests) < 20 else Scripted.error(500)
+    paused = person.run("optimize", "my-task", "--yes", MIPRO_WALK_MAX_RETRIES="0")
+    assert paused.returncode == 7, paused.stderr
+    server.answer = answer
+    asked = len(server.requests)
+    for arguments in ([], [json.loads(person.run("jobs", "--json").stdout)["jobs"][0]["job_id"]]):
+        refused = person.run("resume", *arguments)
+        assert refused.returncode == 2, refused.stderr
+        assert len(server.requests) == asked
+        command = shlex.split(refused.stderr.split("Go on with: ")[1].splitlines()[0])
+        assert command[:2] == ["mipro-walk", "optimize"]
+    (person.folder / "elsewhere").mkdir()
+    monkeypatch.chdir(person.folder / "elsewhere")
+    done = person.run(*command[1:], "--yes", "--json", MIPRO_WALK_MAX_RETRIES="0")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(done.stdout)["job_id"]] == arguments
 
 
 def test_a_broken_project_is_named_before_anything_is_asked(person):
@@ -169,6 +190,9 @@ def test_the_six_steps_walk_through_a_project_with_its_own_configuration(person)
     assert answer["scores"]["test"]["n"] == 12
     copied = (person.folder / "work" / "mipro_config.toml").read_text()
     assert copied == (person.task / "mipro_config.toml").read_text()
+    said = " ".join(done.stderr.split())
+    assert "Takes the project's own" in said
+    assert "intents" not in said  # those are Banking77's
 
 
 def wait_for_health(url: str, process: subprocess.Popen[str]) -> dict[str, object]:

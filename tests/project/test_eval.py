@@ -10,6 +10,7 @@ import pytest
 import tomli_w
 
 from mipro_walk.cli.main import main
+from tests import json_schemas
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI
 from tests.project.helpers import Script, document, sample
 
@@ -43,19 +44,25 @@ def save(name: str, instruction: str) -> None:
     Path(name).write_text(json.dumps(document | {"instruction": {"role": "system", "content": instruction}}))
 
 
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    json_schemas.require_valid(json_schemas.EVAL, found)
+    return found
+
+
 def test_a_run_is_measured_from_its_record_and_a_spoiled_prompt_fails(stage, capsys) -> None:
     assert main(["optimize", "task", "--yes", "--json", "--results", "results"]) == 0
     capsys.readouterr()
     asked = len(stage.requests)
     assert main(["eval", "results", "baseline", "--project", "task", "--json", "--yes"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = told(capsys)
     assert len(stage.requests) == asked
     assert found["data"].startswith("project: data.csv")
     assert found["prompt"]["n"] == 12
     save("bad.json", SPOILED)
     arguments = ["bad.json", "--project", "task", "--baseline", "results", "--max-regression", "0.02"]
     assert main(["eval", *arguments, "--junit", "eval.xml", "--json", "--yes"]) == 6
-    found = json.loads(capsys.readouterr().out)
+    found = told(capsys)
     assert found["comparison"]["difference"] < -0.02
     assert found["regressed"]
 
@@ -63,7 +70,7 @@ def test_a_run_is_measured_from_its_record_and_a_spoiled_prompt_fails(stage, cap
 def test_a_configuration_beside_a_task_is_about_that_task(stage, capsys) -> None:
     save("any.json", "Answer.")
     assert main(["eval", "any.json", "--config", "task/mipro_config.toml", "--json", "--yes"]) == 0
-    assert json.loads(capsys.readouterr().out)["data"].startswith("project: ")
+    assert told(capsys)["data"].startswith("project: ")
 
 
 def test_what_is_no_project_is_refused(stage, tmp_path, capsys) -> None:

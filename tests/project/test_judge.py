@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import html
+import io
 import json
 from collections import Counter
 
 import pytest
+from rich.console import Console
 
 from mipro_walk.backend.in_process import run_in_process
 from mipro_walk.backend.settings import BackendSettings
+from mipro_walk.cli.results_screen import render
 from mipro_walk.config import parse_config
 from mipro_walk.project.app import ProjectService
 from mipro_walk.project.loading import load_project
 from mipro_walk.project.scorers.judged import JUDGE_SYSTEM
+from mipro_walk.report.page import render_report
+from mipro_walk.results.words import indifference_in_words
 from task_apps.serving.contract import ModelReply, ScoringError
 from task_apps.serving.policy import UpstreamFailure
 from task_apps.serving.schemas import RolloutRequest
@@ -78,6 +84,41 @@ def test_an_unreadable_second_rating_is_left_out_of_the_noise(tmp_path):
     assert job.status == "succeeded", job.error
     judge = documents["explanations.json"]["judge"]
     assert (judge["rated_twice"], judge["mean_difference"]) == (0, None)
+
+
+class FairJudge(Judge):
+    """Rates answers by what they say, so not all of them alike."""
+
+    def __call__(self, body):
+        return Script.__call__(self, body)
+
+
+def shown(documents):
+    raw = io.StringIO()
+    render(documents, Console(file=raw, width=100, highlight=False, emoji=False, markup=False))
+    return " ".join(raw.getvalue().split())
+
+
+def test_a_judge_that_rates_everything_alike_is_called_so_wherever_its_noise_is_told(tmp_path, monkeypatch):
+    job, documents, _ = run(tmp_path, ["4", "4"])
+    assert job.status == "succeeded", job.error
+    judge = documents["explanations.json"]["judge"]
+    assert (judge["only_score"], judge["rated"], judge["same"]) == (0.75, judge["answers"], judge["rated_twice"])
+    warning = f"The judge rated all {judge['rated']} answers alike (score 0.75)"
+    page = render_report(documents)
+    for place in (shown(documents), page):
+        assert warning in place
+        assert "Judge's noise" in html.unescape(place)
+    monkeypatch.setattr(f"{__name__}.Judge", FairJudge)
+    _, documents, _ = run(tmp_path / "fair", [])
+    assert documents["explanations.json"]["judge"]["only_score"] is None
+    assert "alike" not in shown(documents) + render_report(documents)
+
+
+@pytest.mark.parametrize(("rated", "is_told"), [(4, False), (5, True)])
+def test_a_few_answers_may_well_deserve_the_same_rating(rated, is_told):
+    assert bool(indifference_in_words({"rated": rated, "only_score": 1.0})) is is_told
+    assert indifference_in_words({"rated_twice": 5}) == ""  # of an earlier version
 
 
 # ---- over HTTP, at the service

@@ -21,6 +21,7 @@ from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, seeds_of
 from mipro_walk.clients.chat import CallFailed, GatewayThread
 from mipro_walk.config import RunConfig
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.execution import World
 from mipro_walk.ledger import Job, Ledger
@@ -116,7 +117,7 @@ def _rows(config: RunConfig, found: TaskSlice, name: Split) -> list[Example]:
     seeds = seeds_of(pool, len(rows), limits_of(config)[name])
     if outside := [seed for seed in seeds if seed >= len(rows)]:
         raise ConfigError(
-            f"Seed {outside[0]} is out of range: {pool.split or 'train'} has {len(rows)} rows.",
+            f"Seed {outside[0]} is out of range: {pool.split or 'train'} has {counted(len(rows), 'row')}.",
             "Use seeds below that number.",
         )
     return [Example(seed, rows[seed].text, rows[seed].label) for seed in seeds]
@@ -159,11 +160,13 @@ def run_in_process(
     say: Callable[[str], None],
     poll_seconds: float = 0.2,
     on_status: Callable[[Mapping[str, Any]], None] = lambda _status: None,
+    command: str = "",
 ) -> tuple[Job, dict[str, Any] | None]:
     """Run a job to its end, saying each event's message; go on with an unfinished one of the same configuration.
 
     Returns the job and its documents, ``None`` if it has none. Ctrl-C pauses the job and is passed on.
-    ``on_status`` hears every five silent seconds how far the job is.
+    ``on_status`` hears every five silent seconds how far the job is. ``command`` is kept with the job, to say what goes
+    on with it.
     """
     ledger = Ledger(settings.database)
     preparation = JobPreparation(settings, ledger, in_process_worlds(data))
@@ -172,7 +175,7 @@ def run_in_process(
         job = _unfinished(ledger, config, data) or ledger.create_job(
             config.as_dict(),
             algorithm=config.settings.algorithm,
-            launch={IN_PROCESS: True, "rows": data_hash(data)},
+            launch={IN_PROCESS: True, "rows": data_hash(data), "command": command},
             request_hash=config.config_hash,
         )
         with GatewayThread() as thread:
@@ -246,7 +249,7 @@ def _follow(
 
 def _status(ledger: Ledger, runner: JobRunner, job_id: str) -> dict[str, Any]:
     """Return how far a job is, as ``GET /jobs/{id}`` tells it."""
-    job, progress = ledger.job(job_id), runner.progress(job_id)
+    progress, job = runner.progress(job_id), ledger.job(job_id)
     assert job is not None
     figures = {} if progress is None else progress.as_dict()
     return {

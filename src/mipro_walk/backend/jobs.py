@@ -106,19 +106,19 @@ class JobRunner:
             self._running = (job.job_id, wishes, progress)
         started = job.started_at or utc_now()
         self._ledger.update_job(job.job_id, status="running", started_at=started)
-        try:
-            outcome = self._outcome(job, wishes, progress)
-        finally:
-            with self._lock:
-                self._running = None
+        outcome = self._outcome(job, wishes, progress)
         if self._stopping and outcome["status"] == "paused":
             outcome = {"status": "running"}
-        self._ledger.update_job(job.job_id, active_seconds=progress.elapsed_seconds, **outcome)
+        with self._lock:  # nobody finds the figures gone before it is written how the job ended
+            try:
+                self._ledger.update_job(job.job_id, active_seconds=progress.elapsed_seconds, **outcome)
+            finally:
+                self._running = None
 
     def _outcome(self, job: Job, wishes: Wishes, progress: Progress) -> dict[str, Any]:
         """Run the job and return the columns that say how it ended. Events come before the status."""
         try:
-            documents = self._execute(job, wishes, progress)
+            return _ended_well(self._execute(job, wishes, progress))
         except IncompleteError as exc:
             if not self._stopping:
                 self._say(job.job_id, "mipro.job.paused", f"Paused: {exc.message}", level="warning")
@@ -132,17 +132,20 @@ class JobRunner:
             message = f"Internal error: {type(exc).__name__}: {exc}"
             self._say(job.job_id, "mipro.job.failed", message, level="error")
             return {"status": "failed", "error": message, "fix": "See the backend's log.", "finished_at": utc_now()}
-        metadata = documents["job_metadata.json"]
-        return {
-            "status": "cancelled" if metadata["stop_reason"] == "cancelled" else "succeeded",
-            "stop_reason": metadata["stop_reason"],
-            "best_score": _best_score(documents),
-            "documents": dict(documents),
-            "finished_at": utc_now(),
-        }
 
     def _say(self, job_id: str, kind: str, message: str, level: Any = "info") -> None:
         self._ledger.add_event(job_id, Event(kind, message, {}, level))
+
+
+def _ended_well(documents: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = documents["job_metadata.json"]
+    return {
+        "status": "cancelled" if metadata["stop_reason"] == "cancelled" else "succeeded",
+        "stop_reason": metadata["stop_reason"],
+        "best_score": _best_score(documents),
+        "documents": dict(documents),
+        "finished_at": utc_now(),
+    }
 
 
 def _best_score(documents: Mapping[str, Any]) -> float | None:

@@ -12,6 +12,7 @@ from mipro_walk.backend.stops import Wishes
 from mipro_walk.clients.chat import GatewayThread
 from mipro_walk.clients.pricing import TokenUsage
 from mipro_walk.config import RunConfig
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError
 from mipro_walk.execution import World, context_of
 from mipro_walk.forecast import price_of
@@ -148,7 +149,10 @@ class _Measurement:
         identities = [rollout_identity(context, rollout) for listed in wanted.values() for rollout in listed]
         known = {} if self.fresh else self.ledger.recorded_scores(list(dict.fromkeys(identities)))
         missing = len(set(identities) - known.keys())
-        self.say(f"{len(rows)} {self.split} rows, {len(candidates)} prompts: {missing} of {len(identities)} to ask")
+        self.say(
+            f"{counted(len(rows), f'{self.split} row')}, {counted(len(candidates), 'prompt')}: "
+            f"{missing} of {len(identities)} to ask"
+        )
         evaluator = RecordedEvaluator(
             self.ledger,
             self.job_id,

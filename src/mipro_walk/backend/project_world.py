@@ -9,6 +9,7 @@ from typing import Any
 from mipro_walk.backend.interceptor import RolloutPolicy, trial_request
 from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, seeds_of
 from mipro_walk.clients.chat import CallFailed
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.grading import ToJudge, first_grade, judged_grade
 from mipro_walk.project.loading import PINNED, Project
@@ -106,7 +107,8 @@ class ProjectWorld(GatewayWorld):
         seeds = seeds_of(pool, len(rows), limits_of(self.config)[name])
         if outside := [seed for seed in seeds if seed >= len(rows)]:
             raise ConfigError(
-                f"Seed {outside[0]} is out of range: {split} has {len(rows)} rows.", "Use seeds below that number."
+                f"Seed {outside[0]} is out of range: {split} has {counted(len(rows), 'row')}.",
+                "Use seeds below that number.",
             )
         return [rows[seed].as_example(seed) for seed in seeds]
 

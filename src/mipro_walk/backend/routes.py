@@ -27,7 +27,7 @@ from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from mipro_walk.backend.jobs import JobRunner
+from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
 from mipro_walk.backend.keys import ENVIRONMENT_KEY_NAME, KeyBox
 from mipro_walk.config import parse_config
 from mipro_walk.core.algorithms import require_gepa
@@ -116,6 +116,8 @@ class JobApi:
         if known and updated_at == job.updated_at:
             return known
         live = self._runner.progress(job.job_id)
+        if live is None and job.status == "running":  # it may have ended since it was looked up
+            job = self.find(job.job_id)
         found = self._status(job, live)
         if job.is_terminal and live is None:
             self._ended[job.job_id] = (job.updated_at, found)
@@ -239,7 +241,13 @@ def create_router(api: JobApi, ledger: Ledger, runner: JobRunner, instance_id: s
             raise HTTPException(
                 404, {"error": {"code": "not_found", "message": f"There is no action {action[:40]!r}."}}
             )
-        actions[action](api.find(job_id))
+        job = api.find(job_id)
+        if action == "resume" and job.launch.get(IN_PROCESS):
+            raise ConfigError(
+                f"Job {job_id} belongs to `mipro-walk optimize`: the backend has neither its rows nor its key.",
+                "Run that command again; it goes on with the job.",
+            )
+        actions[action](job)
         return api.status(api.find(job_id))
 
     return router

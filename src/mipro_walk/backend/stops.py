@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mipro_walk.core import evaluation
 from mipro_walk.core.plan import SearchPlan
 from mipro_walk.core.session import CHUNK
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError, IncompleteError
 from mipro_walk.forecast import Forecast
 
@@ -86,8 +87,8 @@ def money_cap(max_cost_usd: float | None, forecast: Forecast, plan: SearchPlan) 
     if cap.is_reached(Spent(0.0, 0.0)):
         needed = (cap.test_rollouts + cap.next_rollouts) * cap.call_usd + cap.round_usd
         raise ConfigError(
-            f"max_cost_usd = {max_cost_usd:g} may not pay the final test ({cap.test_rollouts} calls) and the first "
-            f"{chunk} calls of the search: they can take ${needed:.4f}.",
+            f"max_cost_usd = {max_cost_usd:g} may not pay the final test ({counted(cap.test_rollouts, 'call')}) and "
+            f"the first {counted(chunk, 'call')} of the search: they can take ${needed:.4f}.",
             "Raise max_cost_usd, or lower test_size.",
         )
     return cap

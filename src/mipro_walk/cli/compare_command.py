@@ -12,6 +12,7 @@ import typer
 from mipro_walk.cli.console import is_interactive, stderr_console, stdout_console
 from mipro_walk.cli.job_session import complete_job_id
 from mipro_walk.cli.options import DataOption, JsonOption, ModelPathOption, print_json
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError, IncompleteError
 
 if TYPE_CHECKING:
@@ -245,8 +246,9 @@ def _show_forecast(expected: list[tuple[str, int, Any]], as_json: bool) -> None:
     console = stdout_console()
     for name, runs, forecast in expected:
         console.print(
-            f"{name}: {runs} {'run' if runs == 1 else 'runs'} of {forecast.calls} rollouts and {forecast.proposals} "
-            f"proposals each, {time_in_words(forecast.seconds)}, cost {cost_in_words(forecast.cost_usd)}",
+            f"{name}: {counted(runs, 'run')} of {counted(forecast.calls, 'rollout')} and "
+            f"{counted(forecast.proposals, 'proposal')} each, {time_in_words(forecast.seconds)}, "
+            f"cost {cost_in_words(forecast.cost_usd)}",
             soft_wrap=True,
         )
     console.print(NOTE, soft_wrap=True)
@@ -262,4 +264,4 @@ def _say_forecast(expected: list[tuple[str, int, Any]]) -> None:
     known = [cost for cost in highs if cost is not None]
     cost = f"${sum(known):.3f}" if len(known) == len(highs) else "at an unknown price"
     runs = sum(count for _, count, _ in expected)
-    stderr_console().print(f"{runs} runs, at most {calls:,} calls, {cost}.", soft_wrap=True)
+    stderr_console().print(f"{counted(runs, 'run')}, at most {counted(calls, 'call')}, {cost}.", soft_wrap=True)

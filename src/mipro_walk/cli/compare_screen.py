@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mipro_walk.cli.live_displays import is_ascii_only
 from mipro_walk.cli.visible import foreign, one_line, visible
+from mipro_walk.counting import counted
 
 NAME_WIDTH = 40
 GAP = 2
@@ -103,7 +104,7 @@ def dollars(value: float | None) -> str:
 
 def _table(document: Mapping[str, Any], console: Console) -> None:
     first = next((entry for entry in document["entries"] if entry["score"]), None)
-    rows = f"{first['score']['n']} test rows" if first else "no test rows"
+    rows = counted(first["score"]["n"], "test row") if first else "no test rows"
     budget = f"budget {document['budget']}" if document["budget"] is not None else "different budgets"
     seeds = ", rng seeds " + ", ".join(map(str, document["rng_seeds"])) if document["rng_seeds"] else ""
     console.print()

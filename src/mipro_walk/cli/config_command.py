@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 
 if TYPE_CHECKING:  # pydantic is heavy; --help does without it
@@ -128,7 +129,7 @@ def _check_project(folder: Path, as_json: bool) -> None:
     if not as_json and found.findings:
         TerminalUi(stderr_console(), is_interactive=False).checks(finding_checks(found.findings))
     if found.problems:
-        count = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
+        count = counted(len(found.problems), "problem")
         error = ConfigError(f"{folder}: {count} in the project.", found.fix, problems=list(found.problems))
         if as_json:
             raise typer.Exit(error.exit_code)

@@ -16,6 +16,7 @@ from mipro_walk.cli.console import stderr_console, stdout_console
 from mipro_walk.cli.options import JsonOption, ModelPathOption, print_json
 from mipro_walk.cli.trusting import load_asking
 from mipro_walk.cli.visible import one_line, visible
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError, MiproWalkError, PrerequisiteError, ScoreBelowThresholdError
 
 if TYPE_CHECKING:  # heavy; --help does without them
@@ -285,7 +286,7 @@ def _lost_line(assessed: _Assessed, index: int, encoding: str = "utf-8") -> str:
 def _cases(assessed: _Assessed) -> list[tuple[str, Any, str, list[str]]]:
     lines = [_lost_line(assessed, index) for index in assessed.regressed[:MAX_ROWS_SHOWN]]
     if len(assessed.regressed) > MAX_ROWS_SHOWN:
-        lines.append(f"and {len(assessed.regressed) - MAX_ROWS_SHOWN} more rows")
+        lines.append(f"and {counted(len(assessed.regressed) - MAX_ROWS_SHOWN, 'more row')}")
     cases: list[tuple[str, Any, str, list[str]]] = [("measured", "passed", line, []) for line in _score_lines(assessed)]
     cases = [("measured", "passed", " ".join(message for _, _, message, _ in cases), [])]
     for check in assessed.checks:
@@ -307,13 +308,13 @@ def _score_lines(assessed: _Assessed) -> list[str]:
     lines = []
     for name, score in assessed.scores.items():
         shown = "no score" if score.mean is None else f"{score.mean:.3f}"
-        unknown = f", {score.unknown} failed calls left out" if score.unknown else ""
+        unknown = f", {counted(score.unknown, 'failed call')} left out" if score.unknown else ""
         interval = f"95 % interval {score.low:.3f} to {score.high:.3f}"
-        where = f"on {score.n} {assessed.split} rows"
+        where = f"on {counted(score.n, f'{assessed.split} row')}"
         lines.append(f"{name:<9}  {shown} {where} ({interval}{unknown}): {assessed.named[name]}")
     if (c := assessed.comparison) is not None:
         interval = f"95 % interval {c.low:+.3f} to {c.high:+.3f}"
-        rows = f"{c.n} paired rows, {c.gained} gained, {c.lost} lost"
+        rows = f"{counted(c.n, 'paired row')}, {c.gained} gained, {c.lost} lost"
         lines.append(f"difference {c.difference:+.3f} on {rows} ({interval}): {c.verdict}")
     return lines
 
@@ -323,7 +324,9 @@ def _show(assessed: _Assessed) -> None:
     measured = assessed.measured
     cost = "cost unknown" if measured.usage.cost_usd is None else f"${measured.usage.cost_usd:.4f}"
     lines = [*_score_lines(assessed)]
-    lines.append(f"{measured.made} rollouts asked, {measured.recorded} recorded before; {cost}. {measured.source}")
+    lines.append(
+        f"{counted(measured.made, 'rollout')} asked, {measured.recorded} recorded before; {cost}. {measured.source}"
+    )
     lines += [f"{'OK' if check.passed else 'FAIL':<4}  --{check.name}: {check.message}" for check in assessed.checks]
     lost = assessed.regressed[:MAX_ROWS_SHOWN]
     lines += [f"  lost  {_lost_line(assessed, index, console.encoding)}" for index in lost]

@@ -13,7 +13,8 @@ from rich.text import Text
 from mipro_walk.cli.live_displays import NARROW, is_ascii_only
 from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
-from mipro_walk.results.words import points
+from mipro_walk.counting import counted
+from mipro_walk.results.words import indifference_in_words, judge_in_words, points
 
 SHOWN_LABELS = 5
 SHOWN_PAIRS = 5
@@ -61,7 +62,7 @@ def _ablation(ablation: Part | None, console: Console) -> None:
     console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
     left_out = f"; {ablation['excluded']} left out because an answer is unknown" if ablation.get("excluded") else ""
     _note(
-        f"All four on the same {ablation['n']} test rows{left_out}. "
+        f"All four on the same {counted(ablation['n'], 'test row')}{left_out}. "
         "Differences are to the baseline, in points, with their 95 % intervals.",
         console,
     )
@@ -124,17 +125,8 @@ def _measures(document: Part, console: Console) -> None:
         console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
     if judge:
         _note(judge_in_words(judge), console)
-
-
-def judge_in_words(judge: Part) -> str:
-    """Return how far the judge agrees with itself."""
-    if not judge["rated_twice"]:
-        return "The judge rated no answer twice, so its noise is not known."
-    return (
-        f"Judge's noise: {judge['rated_twice']} answers were rated twice; {judge['same']} got the same rating, the "
-        f"mean difference is {judge['mean_difference']:.2f} and the largest {judge['largest_difference']:.2f} on the "
-        "scale of scores (0 to 1). Gains near that size may be noise."
-    )
+        if warning := indifference_in_words(judge):
+            console.print(Padding(Text(warning, style="yellow", overflow="fold"), (0, 0, 0, 2)))
 
 
 def _number(value: float | None) -> str:
@@ -206,13 +198,13 @@ def _rows(document: Part, console: Console) -> None:
     test, fixed, broken = document.get("test"), document.get("fixed") or [], document.get("broken") or []
     if not test or not (fixed or broken):
         return
-    heading(f"Rows fixed and broken (of {test['n']} test rows)", console)
+    heading(f"Rows fixed and broken (of {counted(test['n'], 'test row')})", console)
     for title, rows, who in (("fixed", fixed, "baseline"), ("broken", broken, "winner")):
         console.print(Text(f"  {len(rows)} {title}" + (", for example:" if len(rows) > SHOWN_ROWS else "")))
         for row in rows[:SHOWN_ROWS]:
             console.print(Padding(_row(row, who, console), (0, 0, 0, 4)))
     if test["unknown"]:
-        _note(f"{test['unknown']} further test rows are left out because an answer is unknown.", console)
+        _note(f"{counted(test['unknown'], 'further test row')} left out because an answer is unknown.", console)
 
 
 def _row(row: Part, who: str, console: Console) -> Text:

@@ -12,7 +12,7 @@ import typer
 
 from mipro_walk.cli.console import stderr_console
 from mipro_walk.cli.job_session import complete_job_id
-from mipro_walk.cli.results_command import JOB_ID, changed_files, find_documents
+from mipro_walk.cli.results_command import JOB_ID, changed_files, find_documents, say_which
 from mipro_walk.cli.train_command import Backend
 from mipro_walk.errors import ConfigError
 from mipro_walk.exports.names import FormatName, PromptChoice
@@ -28,7 +28,7 @@ def export(
         str | None,
         typer.Argument(
             metavar="[ID|DIR]",
-            help="A job id or a folder of result files; by default the work folder's, else the last finished job.",
+            help="A job id or a folder of result files; by default the newest of `run`, else the last finished job.",
             autocompletion=complete_job_id,
         ),
     ] = None,
@@ -71,6 +71,8 @@ def _source(target: str | None, backend: str | None, prompt: PromptChoice) -> Ex
     )
     if not documents:
         documents, folder = find_documents(target, backend)
+        if target is None:
+            say_which(documents, folder)
         for warning in changed_files(documents, folder):
             stderr_console().print(f"WARN {warning}", soft_wrap=True)
         if backend is None and (job_id := documents.get(JOB_METADATA, {}).get("job_id")):

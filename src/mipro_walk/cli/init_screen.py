@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mipro_walk.cli.visible import one_line
+from mipro_walk.counting import counted
 from mipro_walk.walkthrough.ui import Check, CheckStatus, Ui
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ def show_preview(ui: Ui, table: Table) -> None:
     """Show the first rows."""
     columns = table.columns[:PREVIEW_COLUMNS]
     more = f", the first {PREVIEW_COLUMNS} of them below" if len(table.columns) > PREVIEW_COLUMNS else ""
-    ui.heading(table.name, f"{table.n_read:,} rows")
-    ui.say(f"{table.origin}; {len(table.columns)} columns{more}.")
+    ui.heading(table.name, counted(table.n_read, "row"))
+    ui.say(f"{table.origin}; {counted(len(table.columns), 'column')}{more}.")
     rows = [
         [str(row.number), *(one_line(row.cells[name], ui.encoding, CELL_CHARS) for name in columns)]
         for row in table.rows[:PREVIEW_ROWS]
@@ -50,7 +51,7 @@ def show_guess(ui: Ui, guess: Guess, rules: Rules) -> None:
 def show_findings(ui: Ui, findings: Sequence[Finding], dropped: Sequence[Dropped], n_read: int, n_used: int) -> None:
     """Show what was found, and the first rows that are left out."""
     ui.say("")
-    ui.say(f"{n_read:,} rows read, {n_used:,} used, {len(dropped):,} left out.")
+    ui.say(f"{counted(n_read, 'row')} read, {n_used:,} used, {len(dropped):,} left out.")
     if findings:
         ui.checks(finding_checks(findings))
     if dropped:

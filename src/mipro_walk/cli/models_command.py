@@ -17,6 +17,7 @@ from mipro_walk.cli.console import stdout_console
 from mipro_walk.cli.options import JsonOption, ModelPathOption, print_json
 from mipro_walk.cli.trusting import ask_to_trust, load_asking
 from mipro_walk.cli.visible import visible
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 
 if TYPE_CHECKING:  # heavy; --help does without them
@@ -119,7 +120,7 @@ def trust(
         url = _checked_url(host)
         if remove:
             gone = withdraw(url, home())
-            typer.echo(f"{len(gone)} confirmations removed for {visible(url)}.", err=True)
+            typer.echo(f"{counted(len(gone), 'confirmation')} removed for {visible(url)}.", err=True)
         else:
             if not VARIABLE.fullmatch(variable):
                 raise ConfigError(f"--variable {variable!r} is not usable.", "Name a variable that ends in _API_KEY.")
@@ -177,7 +178,7 @@ def _show(role: str, report: Report) -> None:
         lines.append(f"  Left out or replaced, because refused: {', '.join(report.refused_fields)}")
     cost = "unknown" if report.usage.cost_usd is None else f"${report.usage.cost_usd:.6f}"
     tokens = report.usage.prompt_tokens + report.usage.completion_tokens
-    used = f"{report.usage.calls} requests, {tokens} tokens, cost {cost}"
+    used = f"{counted(report.usage.calls, 'request')}, {counted(tokens, 'token')}, cost {cost}"
     lines.append(f"  {report.latency_seconds:.2f} s for an answer (median); {used}")
     lines.append(f'  Fitting: output_mode = "{report.output_mode}"')
     for line in lines:

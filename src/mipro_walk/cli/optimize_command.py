@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,7 +87,14 @@ def optimize(
         console.print(visible(text, console.encoding), markup=False, soft_wrap=not console.is_terminal)
 
     try:
-        job, documents = run_in_process(settings, loaded, rows, say, on_status=lambda status: say(heartbeat(status)))
+        job, documents = run_in_process(
+            settings,
+            loaded,
+            rows,
+            say,
+            on_status=lambda status: say(heartbeat(status)),
+            command=_command(config, None if project is not None else data),
+        )
     except KeyboardInterrupt:
         again = "Run the same command again to go on."
         raise StoppedByUserError("Paused; everything that was paid for is kept.", again) from None
@@ -106,6 +114,14 @@ def optimize(
     if done.report_problem:
         console.print(f"WARN {visible(report_problem_in_words(done))}", markup=False, soft_wrap=True)
     require_score(done, fail_under)
+
+
+def _command(config: Path, data: str | None) -> str:
+    """Return the command that goes on with this job from any folder; rows and configuration are what it is found by."""
+    words = ["mipro-walk", "optimize", str(config.absolute())]
+    if data not in (None, "sample"):
+        words += ["--data", data if data == "hub" else str(Path(data).absolute())]
+    return shlex.join(words)
 
 
 def _last_status(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +27,7 @@ def results(
         str | None,
         typer.Argument(
             metavar="[ID|DIR]",
-            help="A job id or a folder of result files; by default the work folder's, else the last finished job.",
+            help="A job id or a folder of result files; by default the newest of `run`, else the last finished job.",
             autocompletion=complete_job_id,
         ),
     ] = None,
@@ -40,6 +42,8 @@ def results(
     from mipro_walk.walkthrough.submit_job import describe
 
     documents, folder = find_documents(target, backend)
+    if target is None:
+        say_which(documents, folder)
     for warning in changed_files(documents, folder):
         stderr_console().print(f"WARN {warning}", soft_wrap=True)
     if as_json:
@@ -65,7 +69,8 @@ def find_documents(target: str | None, backend: str | None) -> tuple[dict[str, A
     """Return a job's documents by file name, and the folder where they lie, if they do.
 
     Args:
-        target: a job id, a folder or a file in it; ``None``: the work folder's results, else the last finished job.
+        target: a job id, a folder or a file in it; ``None``: the newest results in a work folder of ``run``, else the
+            last finished job.
         backend: another backend's address.
 
     Raises:
@@ -76,11 +81,8 @@ def find_documents(target: str | None, backend: str | None) -> tuple[dict[str, A
         given = path.parent if path.name in DOCUMENT_NAMES else path
         return read_documents(given), given
     if target is None and backend is None:
-        from mipro_walk.paths import Workdir
-
-        usual = Workdir.default_path() / "results"
-        if (usual / "best_prompt.json").exists():
-            Workdir.open()  # somebody else's folder in a shared temp folder is refused here
+        usual = _newest_of_the_work_folders()
+        if usual is not None:
             return read_documents(usual), usual
     with open_backend(backend) as opened:
         job_id = target or last_finished(opened.client.jobs())
@@ -88,6 +90,32 @@ def find_documents(target: str | None, backend: str | None) -> tuple[dict[str, A
         documents = opened.client.results(job_id)
     folder = Path(folder_name) if isinstance(folder_name, str) else None
     return documents, folder if folder is not None and (folder / "best_prompt.json").exists() else None
+
+
+def say_which(documents: Mapping[str, Any], folder: Path | None) -> None:
+    """Say on standard error whose results these are, where nobody named a job."""
+    from mipro_walk.cli.visible import visible
+
+    console = stderr_console()
+    job = (documents.get("job_metadata.json") or {}).get("job_id") or "unknown"
+    where = "" if folder is None else f" in {folder}"
+    text = f"Results of job {job}{where}. For another one give its id: mipro-walk jobs"
+    console.print(visible(text, console.encoding), soft_wrap=True, highlight=False, markup=False)
+
+
+def _newest_of_the_work_folders() -> Path | None:
+    """Return the results that ``run`` wrote last, of whichever algorithm; ``None`` if there are none."""
+    from mipro_walk.paths import Workdir
+
+    found = {}
+    for algorithm in ("mipro", "gepa"):
+        workdir = Workdir(Workdir.default_path(algorithm))
+        with contextlib.suppress(OSError):
+            found[(workdir.results / "best_prompt.json").stat().st_mtime_ns] = workdir
+    if not found:
+        return None
+    newest = found[max(found)]
+    return Workdir.open(newest.path).results  # somebody else's folder in a shared temp folder is refused here
 
 
 def last_finished(jobs: list[dict[str, Any]]) -> str:

@@ -21,9 +21,16 @@ from mipro_walk.cli.explanations_screen import render_explanations
 from mipro_walk.cli.live_displays import NARROW, cost_in_words, duration, is_ascii_only
 from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
+from mipro_walk.counting import agreeing, counted
 from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, REPORT, SCORE_HISTORY
 from mipro_walk.results.usage import local_server_command, usage_in_python, usage_title
-from mipro_walk.results.words import power_in_words, recommendation_in_words, unknown_in_words, verdict_in_words
+from mipro_walk.results.words import (
+    indifference_in_words,
+    power_in_words,
+    recommendation_in_words,
+    unknown_in_words,
+    verdict_in_words,
+)
 
 MAX_DEMONSTRATIONS = 12
 QUERY_WIDTH = 200
@@ -42,6 +49,8 @@ def render(documents: Documents, console: Console, *, folder: Path | None = None
     best = documents[BEST_PROMPT]
     history, metadata = documents.get(SCORE_HISTORY), documents.get(JOB_METADATA)
     _verdict(best, console)
+    if warning := indifference_in_words((documents.get(EXPLANATIONS) or {}).get("judge")):
+        console.print(Text(f"WARN {warning}", style="yellow"))
     _recommendation(best, console)
     _instruction(best, console)
     _demonstrations(best["demonstrations"], console)
@@ -63,11 +72,11 @@ def _verdict(best: Mapping[str, Any], console: Console) -> None:
     console.print()
     console.print(Text(verdict_in_words(best, is_ascii=is_ascii_only(console)), style=style))
     if score and score["n"]:
+        gained = score["gained"]
         if score.get("excluded"):
             console.print(Text(unknown_in_words(score), style="yellow"))
-        console.print(
-            Text(f"Of {score['n']} rows {score['gained']} were gained and {score['lost']} lost. ", style="dim")
-        )
+        moved = f"{gained} {agreeing(gained, 'was', 'were')} gained and {score['lost']} lost. "
+        console.print(Text(f"Of {counted(score['n'], 'row')} {moved}", style="dim"))
         console.print(Text(power_in_words(score), style="dim"))
 
 
@@ -125,7 +134,7 @@ def _cost(history: Mapping[str, Any], metadata: Mapping[str, Any], console: Cons
     data, models = metadata.get("data") or {}, metadata.get("models") or {}
     plan = history.get("plan") or metadata.get("plan") or {}
     test = history.get("test")
-    tested = f"; the final test: {test['n']} rows for each prompt" if test else "; no final test"
+    tested = f"; the final test: {counted(test['n'], 'row')} for each prompt" if test else "; no final test"
     rows = [
         ("rollouts", f"{history.get('rollouts', '?')} of {plan.get('budget', '?')} to search{tested}"),
         ("model calls", _calls(usage)),
@@ -137,7 +146,7 @@ def _cost(history: Mapping[str, Any], metadata: Mapping[str, Any], console: Cons
         ("data", one_line(data.get("source") or "unknown", console.encoding, 300)),
     ]
     if progress.get("unknown"):
-        rows.insert(1, ("unknown", f"{progress['unknown']} rollouts measured nothing and count for nothing"))
+        rows.insert(1, ("unknown", f"{counted(progress['unknown'], 'rollout')} measured nothing and left out"))
     table = Table.grid(padding=(0, 2, 0, 0))
     for name, value in rows:
         table.add_row(Text(f"  {name}", style="dim"), Text(value, overflow="fold"))

@@ -143,11 +143,13 @@ def resume(
 ) -> None:
     """Go on with a job exactly as it was submitted. Calls that were paid for are not made again.
 
+    A job of `mipro-walk optimize` goes on with that command; this one says how.
+
     Example: mipro-walk resume pl_0123456789abcdef
     """
     from mipro_walk.cli.live import last_event
     from mipro_walk.cli.visible import visible
-    from mipro_walk.walkthrough.submit_job import UNFINISHED, last_unfinished, resume_and_follow
+    from mipro_walk.walkthrough.submit_job import UNFINISHED, last_unfinished, require_resumable, resume_and_follow
 
     output = _Output(display, events, as_json, open_page)
     with ExitStack() as stack:
@@ -155,6 +157,7 @@ def resume(
             opened = stack.enter_context(open_backend(backend, outlives_us=open_page))
             chosen = job_id or last_unfinished(opened.client)
             status = opened.client.status(chosen)
+            require_resumable(status)
             known = last_event(opened.client, chosen)
         folder = _results_folder(results, status)
         follow = output.follow(opened.client, is_ours=opened.is_ours, known_until=known)

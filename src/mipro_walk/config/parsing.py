@@ -18,6 +18,7 @@ from mipro_walk.config.published import CLIENT_DEFAULTS, GEPA, META, MIPRO, POLI
 from mipro_walk.config.sections import PLAIN_TEXT_PATTERN, SECTIONS, Gepa, Meta, Mipro, Policy, PromptLearning
 from mipro_walk.config.trust import Trust, load_trust
 from mipro_walk.core.settings import GepaSettings, OptimizerSettings
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 
 
@@ -97,7 +98,7 @@ def _check_demos(draft: Draft, mipro: Mipro, pools: Pools) -> None:
         draft.problems.add(
             where,
             f"{where} = {mipro.num_demos}{draft.problems.at(where)}: larger than the train pool "
-            f"({len(rows)} rows in bootstrap_train_seeds).",
+            f"({counted(len(rows), 'row')} in bootstrap_train_seeds).",
         )
 
 

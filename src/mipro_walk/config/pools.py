@@ -8,6 +8,7 @@ from mipro_walk.config.draft import Draft
 from mipro_walk.config.models import Pool, Pools
 from mipro_walk.config.published import GEPA, MIPRO, ROOT
 from mipro_walk.config.sections import Gepa, Mipro
+from mipro_walk.counting import counted
 
 
 def read_pools(draft: Draft, mipro: Mipro, gepa: Gepa, env_config: Any) -> Pools:
@@ -89,5 +90,6 @@ def _check_disjoint(draft: Draft, one: tuple[str, Pool], other: tuple[str, Pool]
         some = ", ".join(map(str, common[:5])) + (", …" if len(common) > 5 else "")
         draft.problems.add(
             where,
-            f"{first} and {other_key}{draft.problems.at(where)} share {len(common)} rows of {split}: {some}. {fix}",
+            f"{first} and {other_key}{draft.problems.at(where)} share {counted(len(common), 'row')} of {split}: "
+            f"{some}. {fix}",
         )

@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 
 MAX_SHOWN = 60
@@ -78,8 +79,7 @@ class Problems:
         if not self._found:
             return
         texts = [text for _, text in sorted(self._found, key=lambda item: item[0])]
-        count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
-        headline = f"{self.origin}: {count} in the {self.subject}."
+        headline = f"{self.origin}: {counted(len(texts), 'problem')} in the {self.subject}."
         if len(self._untrusted) == len(texts):
             raise UntrustedHostError(headline, TRUST_FIX, texts, tuple(self._untrusted))
         raise ConfigError(headline, self.fix, problems=texts)

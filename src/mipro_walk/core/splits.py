@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from mipro_walk.core.leaks import LeakGuard
 from mipro_walk.core.overlap import near_duplicates, normal
 from mipro_walk.core.settings import OptimizerSettings, SearchSettings
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.types import Example, Split, Task, fingerprint
 
@@ -144,8 +145,8 @@ def _overlap_warnings(overlaps: Sequence[Overlap]) -> Iterator[str]:
         exact = sum(overlap.similarity == 1.0 for overlap in found)
         named = ", ".join(f"{o.dropped[1]} like {o.kept[1]}" for o in found[:NAMED])
         yield (
-            f"{len(found)} rows of {dropped} were dropped: {exact} stand in {kept}, too, {len(found) - exact} "
-            f"nearly do (seeds {named}{', …' if len(found) > NAMED else ''})"
+            f"{counted(len(found), 'row')} of {dropped} dropped for resembling {kept}: {exact} exactly, "
+            f"{len(found) - exact} nearly (seeds {named}{', …' if len(found) > NAMED else ''})"
         )
 
 

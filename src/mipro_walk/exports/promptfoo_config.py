@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.exports.source import ExportSource, clean
 from mipro_walk.prompting import answer_form_of
@@ -32,7 +33,7 @@ def promptfoo_config(source: ExportSource) -> str:
     template = source.request()
     tests = _tests(source)
     document = {
-        "description": f"The {source.name} prompt of mipro-walk on {len(tests)} test rows",
+        "description": f"The {source.name} prompt of mipro-walk on {counted(len(tests), 'test row')}",
         "prompts": [{"label": source.name, "raw": _prompt(template)}],
         "providers": [_provider(template.body)],
         "defaultTest": {"assert": [{"type": "javascript", "value": _check(template.body)}]},

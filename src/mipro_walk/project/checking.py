@@ -11,11 +11,12 @@ from typing import Any
 from mipro_walk.config import RunConfig, load_config
 from mipro_walk.config.loading import read_text
 from mipro_walk.core.algorithms import plan_for
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError, MiproWalkError
 from mipro_walk.project.creating import CONFIG_FILE
 from mipro_walk.project.definition import TASK_FILE, load_definition
 from mipro_walk.project.loading import Project, load_project
-from mipro_walk.project.rows import Finding, counted, did_you_mean, shown
+from mipro_walk.project.rows import Finding, did_you_mean, shown
 from mipro_walk.project.tables import read_table
 from mipro_walk.types import Task
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
-from mipro_walk.project.rows import Finding, counted, did_you_mean
+from mipro_walk.project.rows import Finding, did_you_mean
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

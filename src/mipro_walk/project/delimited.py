@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
-from mipro_walk.project.rows import Dropped, Finding, Row, Table, counted, in_words, shown
+from mipro_walk.project.rows import Dropped, Finding, Row, Table, in_words, shown
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SAMPLE_CHARS = 64_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mipro_walk.core.statistics import detectable_difference
+from mipro_walk.counting import counted
 from mipro_walk.project.answers import Rules
-from mipro_walk.project.rows import counted, shown
+from mipro_walk.project.rows import shown
 from mipro_walk.project.splitting import SPLITS, Splits
 from mipro_walk.types import Split
 

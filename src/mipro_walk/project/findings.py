@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from mipro_walk.counting import counted
 from mipro_walk.project.answers import LABEL_KINDS, LabelSpellings, Rules, labels_in
-from mipro_walk.project.rows import Dropped, Finding, Row, counted, in_words, shown
+from mipro_walk.project.rows import Dropped, Finding, Row, in_words, shown
 
 MIN_ROWS = 3
 MIN_ROWS_PER_LABEL = 3

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.columns import (
     ANSWER_NAMES,
@@ -20,7 +21,7 @@ from mipro_walk.project.columns import (
     separator_of,
     share,
 )
-from mipro_walk.project.rows import Table, counted, did_you_mean, shown
+from mipro_walk.project.rows import Table, did_you_mean, shown
 from mipro_walk.project.sections import Kind
 
 Confidence = Literal["high", "medium", "low"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.answers import Rules
 from mipro_walk.project.checks import check_rows, require_usable
@@ -173,7 +174,7 @@ def _readable(rows: Sequence[Row], definition: Definition, scorer: Scorer, name:
         more = len(problems) - NAMED_PROBLEMS
         shown = problems[:NAMED_PROBLEMS] + ([f"… and {more} more."] if more > 0 else [])
         raise ConfigError(
-            f"{name}: {len(problems)} right answers cannot be used.", "Correct these cells.", problems=shown
+            f"{name}: {counted(len(problems), 'right answer')} cannot be used.", "Correct these cells.", problems=shown
         )
     return found
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.delimited import FAULTY_SHARE
-from mipro_walk.project.rows import Dropped, Finding, Row, Table, counted, in_words
+from mipro_walk.project.rows import Dropped, Finding, Row, Table, in_words
 
 LIST_KEYS = ("data", "rows", "examples", "records", "items")
 """Where a JSON document may keep its list of records."""

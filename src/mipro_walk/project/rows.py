@@ -101,11 +101,6 @@ def in_words(numbers: Sequence[int], limit: int = NAMED_ROWS) -> str:
     return f"rows {named}" + (f", … ({len(numbers):,} in all)" if len(numbers) > limit else "")
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 row`` or ``2,000 rows``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'label'?"`` or nothing; case does not count."""
     by_folded = {candidate.casefold(): candidate for candidate in known}

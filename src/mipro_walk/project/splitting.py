@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mipro_walk.core.overlap import normal
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.answers import LABEL_KINDS, Rules, labels_in
-from mipro_walk.project.rows import Dropped, Finding, Row, counted, in_words, shown
+from mipro_walk.project.rows import Dropped, Finding, Row, in_words, shown
 from mipro_walk.types import Split
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

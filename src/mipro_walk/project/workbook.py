@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.delimited import column_names
 from mipro_walk.project.records import as_text
-from mipro_walk.project.rows import Dropped, Finding, Row, Table, counted, did_you_mean, in_words
+from mipro_walk.project.rows import Dropped, Finding, Row, Table, did_you_mean, in_words
 
 MAX_UNPACKED = 20
 """A workbook may unpack to this many times the size limit of the file; beyond it is a bomb rather than a table."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.report.charts.comparison import convergence, pair_differences, scores, swatch_of
 from mipro_walk.report.diff import word_diff
 from mipro_walk.report.page import asset, environment, policy
@@ -152,7 +153,7 @@ def _score_caption(document: Document) -> str:
     first = next((entry["score"] for entry in document["entries"] if entry["score"]), None)
     if first is None or document["unpaired"]:
         return "Scores on test, each on its own rows"
-    return f"Scores on the same {first['n']} test rows"
+    return f"Scores on the same {counted(first['n'], 'test row')}"
 
 
 def _score_row(entry: Document) -> list[str]:
@@ -282,7 +283,7 @@ def _demonstrations(before: Document, after: Document) -> str:
     """Return in words how many demonstrations two prompts share."""
     ours, theirs = ([(d["query"], d["label"]) for d in prompt["demonstrations"]] for prompt in (before, after))
     if ours == theirs:
-        return f"The same {len(ours)} demonstrations." if ours else "Neither shows demonstrations."
+        return f"The same {counted(len(ours), 'demonstration')}." if ours else "Neither shows demonstrations."
     return f"Demonstrations: {len(ours)} and {len(theirs)}, {len(set(ours) & set(theirs))} of them in both."
 
 

@@ -13,9 +13,11 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.report.text import MAX_QUERY, plain, shortened
 from mipro_walk.results.names import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, SCORE_HISTORY
+from mipro_walk.results.words import indifference_in_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -84,9 +86,11 @@ def _parts(documents: Documents) -> dict[str, Any]:
     best = documents[BEST_PROMPT]
     history, metadata = documents.get(SCORE_HISTORY) or {}, documents.get(JOB_METADATA) or {}
     explanations = documents.get(EXPLANATIONS)
+    doubt = indifference_in_words((explanations or {}).get("judge"))
+    warnings = [*([doubt] if doubt else []), *(metadata.get("warnings") or [])]
     parts: dict[str, Any] = {
         "run": run(best, metadata),
-        "warnings": [shortened(text, MAX_QUERY) for text in metadata.get("warnings") or []],
+        "warnings": [shortened(text, MAX_QUERY) for text in warnings],
         "verdict": verdict(best),
         "prompts": prompts(best),
         "use": use(best, metadata),
@@ -105,13 +109,15 @@ def environment() -> Environment:
     """Return what renders the templates of every page: autoescaped, and a missing value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("mipro_walk.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["counted"] = counted
+    return environment
 
 
 def _hash(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mipro_walk.core.result import RunResult
+from mipro_walk.counting import counted
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.types import Event, Usage
 
@@ -29,8 +30,8 @@ def closing_events(
         Event(
             "mipro.job.completed",
             f"Optimization complete. Best score: {'unknown' if score is None else f'{score:.3f}'} on "
-            f"{test['n'] if test else search['n']} {'test' if test else 'val'} rows; {result.num_trials} {turns}, "
-            f"{result.rollouts} evaluations",
+            f"{counted(test['n'] if test else search['n'], 'test row' if test else 'val row')}; "
+            f"{result.num_trials} {turns}, {result.rollouts} evaluations",
             {"best_score": score, "iterations": result.num_trials, "rollouts": result.rollouts},
         ),
         Event(
@@ -71,7 +72,7 @@ def _final_results(result: RunResult, prompt: Mapping[str, Any], score: float | 
         "best_prompt": prompt,
         "best_score": score,
     }
-    return Event("prompt.learning.final.results", f"{len(attempted)} candidates were scored", data)
+    return Event("prompt.learning.final.results", f"{counted(len(attempted), 'candidate')} scored", data)
 
 
 def _gepa_summary(result: RunResult, usage: Mapping[str, Usage]) -> Event:

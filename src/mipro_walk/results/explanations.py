@@ -87,9 +87,10 @@ def _correlation(pairs: Sequence[Pair]) -> Document:
 
 
 def _judge(pairs: Sequence[Pair], are_two: bool) -> Document:
-    """Return how far two ratings of the same answer by the same judge lie apart, on the scale of scores."""
+    """Return how far two ratings of one answer lie apart, on the scale of scores, and the score if all are alike."""
     # Where the winner is the baseline, both stand for one answer that was rated.
     outcomes = [pair.baseline for pair in pairs] + ([pair.winner for pair in pairs] if are_two else [])
+    rated = [outcome.score for outcome in outcomes if outcome.predicted is not None]  # no answer is 0 without a judge
     apart = [abs((o.score or 0.0) - o.figures[SECOND_RATING]) for o in outcomes if SECOND_RATING in o.figures]
     return {
         "answers": len(outcomes),
@@ -97,6 +98,8 @@ def _judge(pairs: Sequence[Pair], are_two: bool) -> Document:
         "mean_difference": round(fmean(apart), PLACES) if apart else None,
         "largest_difference": round(max(apart), PLACES) if apart else None,
         "same": sum(difference == 0.0 for difference in apart),
+        "rated": len(rated),
+        "only_score": rated[0] if len(set(rated)) == 1 else None,
     }
 
 

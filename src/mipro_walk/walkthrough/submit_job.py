@@ -21,6 +21,10 @@ UNFINISHED = ("queued", "running", "paused", "failed")
 """States that ``resume`` can go on from; a failed job keeps every call that was recorded."""
 
 
+IN_PROCESS = "in_process"
+"""In a job's launch data: a job of ``mipro-walk optimize``, which no backend can go on with."""
+
+
 class JobClient(Protocol):
     """What this flow needs of a backend; :class:`mipro_walk.clients.backend.BackendClient` is one."""
 
@@ -138,7 +142,12 @@ def submit_and_follow(
 
 
 def resume_and_follow(client: JobClient, job_id: str, *, follow: Follow, results_folder: Path | None) -> TrainResult:
-    """Go on with a job exactly as it was submitted. A job that is done is not run again."""
+    """Go on with a job exactly as it was submitted. A job that is done is not run again.
+
+    Raises:
+        ConfigError: only ``mipro-walk optimize`` can go on with it.
+    """
+    require_resumable(client.status(job_id))
     if client.status(job_id)["status"] in ("paused", "failed"):
         client.resume(job_id)
     return finish(client, job_id, follow(job_id), results_folder)
@@ -172,13 +181,36 @@ def report_problem_in_words(done: TrainResult) -> str:
 def last_unfinished(client: JobClient) -> str:
     """Return the id of the newest job that can go on.
 
+    A newer one of ``mipro-walk optimize`` is not passed over: nobody asked to go on, and to pay, for an older one.
+
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or the newest is one of ``mipro-walk optimize``.
     """
     for job in client.jobs():
-        if job["status"] in UNFINISHED:
+        has_failed_in_process = job["status"] == "failed" and _is_in_process(job)  # that command starts anew
+        if job["status"] in UNFINISHED and not has_failed_in_process:
+            require_resumable(job, "For an older job give its id (`mipro-walk jobs`). ")
             return str(job["job_id"])
     raise ConfigError("There is no unfinished job to resume.", "See `mipro-walk jobs`, or start one: mipro-walk train")
+
+
+def require_resumable(status: Status, otherwise: str = "") -> None:
+    """Raise ConfigError, with what to do instead, if an unfinished job is one of ``mipro-walk optimize``.
+
+    Args:
+        otherwise: what else may have been meant.
+    """
+    if status["status"] not in UNFINISHED or not _is_in_process(status):
+        return
+    command = str(status["launch"].get("command") or "mipro-walk optimize, with the same configuration and data")
+    raise ConfigError(
+        f"Job {status['job_id']} is {status['status']}; `mipro-walk optimize` began it and alone can go on with it.",
+        f"{otherwise}Go on with: {command}",
+    )
+
+
+def _is_in_process(status: Status) -> bool:
+    return bool((status.get("launch") or {}).get(IN_PROCESS))
 
 
 def with_spending_limit(

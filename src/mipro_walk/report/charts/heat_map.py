@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mipro_walk.counting import counted
 from mipro_walk.report.charts.shared import TIP, WIDTH, Document, Spec, has_estimate, key_of
 from mipro_walk.report.charts.svg import draw
 
@@ -155,7 +156,8 @@ def _heat_texts(data: Sequence[Spec], x: Spec, y: Spec) -> Spec:
 def _heat_summary(known: Sequence[Cell], rows: Sequence[int], columns: Sequence[int]) -> str:
     best = max(known, key=lambda cell: cell.estimate)
     return (
-        f"Map of {len(known)} scored candidates from {len(rows)} instructions and {len(columns)} demo sets; "
+        f"Map of {counted(len(known), 'scored candidate')} from {counted(len(rows), 'instruction')} "
+        f"and {counted(len(columns), 'demo set')}; "
         f"the highest estimate is {best.estimate:.2f} for instruction {best.instruction} with demo set {best.demo_set}."
     )
 

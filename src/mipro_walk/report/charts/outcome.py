@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from unicodedata import east_asian_width
 
+from mipro_walk.counting import counted
 from mipro_walk.report.charts.shared import TIP, Document, Spec, number
 from mipro_walk.report.charts.svg import draw
 from mipro_walk.results.words import points
@@ -65,7 +66,7 @@ def ablation(document: Document) -> str:
     x = {
         "type": "quantitative",
         "scale": {"domain": [0, min(1.0, math.ceil(top * 10 + 1e-9) / 10)], "nice": False, "clamp": True},
-        "axis": {"title": f"score on {document['n']} test rows", "format": ".1f", "tickCount": 6},
+        "axis": {"title": f"score on {counted(document['n'], 'test row')}", "format": ".1f", "tickCount": 6},
     }
     whiskers = [row for row in rows if row["name"] != "baseline"]
     y = _places(rows)
@@ -88,7 +89,7 @@ def ablation(document: Document) -> str:
         },
     ]
     told = "; ".join(f"{row['name']} {row['score']:.2f}" for row in rows)
-    return _draw_rows(layers, len(rows), f"Scores on {document['n']} test rows: {told}.")
+    return _draw_rows(layers, len(rows), f"Scores on {counted(document['n'], 'test row')}: {told}.")
 
 
 def _ablation_row(place: int, prompt: Document, start: float) -> Spec:
@@ -147,7 +148,7 @@ def label_changes(labels: Sequence[Document]) -> str | None:
     ticks = sorted({0, *(sign * value for sign in (1, -1) for value in _whole_ticks(most))})
     axis = {"title": "right answers more or fewer", "values": ticks, "labelExpr": SIGNED}
     x = {**number("change"), "scale": {"domain": [-most, most], "nice": False}, "axis": axis}
-    return _draw_rows(_bars(rows, x), len(rows), f"Right answers gained and lost by {len(rows)} labels.")
+    return _draw_rows(_bars(rows, x), len(rows), f"Right answers gained and lost by {counted(len(rows), 'label')}.")
 
 
 def _whole_ticks(most: int) -> list[int]:
@@ -182,7 +183,7 @@ def confusion(pairs: Sequence[tuple[str, str, int, int]]) -> str | None:
                 "name": _short(f"{expected} → {answered}"),
                 "times": times[who],
                 "color": color,
-                "tip": f"{expected} answered as {answered}: {times[who]} times by the {who}",
+                "tip": f"{expected} answered as {answered}: {counted(times[who], 'time')} by the {who}",
             }
             for place, (expected, answered, before, after) in enumerate(shown)
             for times in ({"baseline": before, "winner": after},)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.report.charts.progression import progression
 from mipro_walk.report.sections.tables import columns, instruction_columns, instructions, refused
 from mipro_walk.report.text import score
@@ -77,10 +78,10 @@ def _sentence(history: Document, steps: int) -> str:
     members = sum(1 for instruction in found if instruction.get("val"))
     front = ", ".join(map(str, history.get("pareto_front") or [])) or "none"
     return (
-        f"{steps} steps wrote {len(found) - 1} instructions, with {history.get('rollouts', '?')} of "
-        f"{(history.get('plan') or {}).get('budget', '?')} rollouts; {members - 1} joined the starting one in the "
-        f"population. On the Pareto front, best on at least one val row: {front}. "
-        f"It ended because: {history.get('stop_reason') or 'unknown'}."
+        f"{counted(steps, 'step')} wrote {counted(len(found) - 1, 'instruction')}, with "
+        f"{history.get('rollouts', '?')} of {(history.get('plan') or {}).get('budget', '?')} rollouts; "
+        f"{members - 1} joined the starting one in the population. On the Pareto front, "
+        f"best on at least one val row: {front}. It ended because: {history.get('stop_reason') or 'unknown'}."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.report.diff import word_diff
 from mipro_walk.report.text import MAX_NAME, MAX_QUERY, MAX_TEXT, Facts, dollars, duration, flattened, shortened
 from mipro_walk.results.names import BEST_PROMPT
@@ -130,7 +131,7 @@ def use(best: Document, metadata: Document) -> dict[str, Any]:
     job_id = metadata.get("job_id")
     return {
         "sentence": f"{BEST_PROMPT}, beside this page, holds the recommended prompt as chat messages: an instruction "
-        f"{f'and {demos} demonstrations' if demos else 'without demonstrations'}. "
+        f"{'and ' + counted(demos, 'demonstration') if demos else 'without demonstrations'}. "
         "Your own text takes the place of {query} in the last one.",
         "serve": local_server_command() if is_local else "",
         "title": usage_title(best),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.report.charts.heat_map import Cell, cells, heat_limits, heat_map
 from mipro_walk.report.charts.progression import progression
 from mipro_walk.report.charts.shared import has_estimate, interval
@@ -82,10 +83,11 @@ def _sentence(history: Document, known: list[Cell]) -> str:
     trials = history.get("iterations") or []
     plan = history.get("plan") or {}
     rungs = len({trial.get("rung") for trial in trials})
-    space = f"{len(history.get('instructions') or [])} instructions and {len(history.get('demo_sets') or [])}"
+    space = f"{counted(len(history.get('instructions') or []), 'instruction')} and "
+    space += counted(len(history.get("demo_sets") or []), "demonstration set")
     return (
-        f"{len(trials)} trials in {rungs} rung{'' if rungs == 1 else 's'} scored {len(known)} candidates made "
-        f"of {space} demonstration sets, with {history.get('rollouts', '?')} of {plan.get('budget', '?')} rollouts. "
+        f"{counted(len(trials), 'trial')} in {counted(rungs, 'rung')} scored {counted(len(known), 'candidate')} made "
+        f"of {space}, with {history.get('rollouts', '?')} of {plan.get('budget', '?')} rollouts. "
         f"It ended because: {history.get('stop_reason') or 'unknown'}."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.report.charts.outcome import difference
 from mipro_walk.results.words import (
     headline,
@@ -42,7 +43,7 @@ def _undecided(score: Document | None) -> str:
 
 
 def _gain(score: Document) -> str:
-    return f"{points(score['difference'])} points on {score['n']} unseen rows"
+    return f"{points(score['difference'])} points on {counted(score['n'], 'unseen row')}"
 
 
 def _sentence(score: Document) -> str:
@@ -51,14 +52,14 @@ def _sentence(score: Document) -> str:
         "worse": "The winner does worse than chance would explain",
     }.get(score["verdict"], "The difference may well be chance")
     return (
-        f"{said}: on {score['n']} test rows that the search has never seen, the baseline scores "
+        f"{said}: on {counted(score['n'], 'test row')} that the search has never seen, the baseline scores "
         f"{score['baseline']:.2f} and the winner {score['winner']:.2f}. The true difference lies between "
         f"{points(score['low'])} and {points(score['high'])} points, as far as 95 % intervals can tell."
     )
 
 
 def _figures(score: Document) -> list[tuple[str, str, str]]:
-    rows = f"on {score['n']} test rows"
+    rows = f"on {counted(score['n'], 'test row')}"
     bounds = f"95 % interval {points(score['low'])} to {points(score['high'])}"
     return [
         ("Baseline", f"{score['baseline']:.2f}", rows),
@@ -73,7 +74,7 @@ def _search_figures(best: Document) -> list[tuple[str, str, str]]:
     found = best.get("search_score")
     if not found or found["mean"] is None:
         return []
-    return [("Winner in the search", f"{found['mean']:.2f}", f"on {found['n']} val rows it was chosen by")]
+    return [("Winner in the search", f"{found['mean']:.2f}", f"on {counted(found['n'], 'val row')} it was chosen by")]
 
 
 def _notes(score: Document) -> list[str]:

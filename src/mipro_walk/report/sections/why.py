@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mipro_walk.counting import counted
 from mipro_walk.report.charts.outcome import (
     MAX_PAIRS,
     NO_ANSWER,
@@ -16,7 +17,7 @@ from mipro_walk.report.charts.outcome import (
     shown_labels,
 )
 from mipro_walk.report.text import MAX_NAME, MAX_QUERY, shortened
-from mipro_walk.results.words import points
+from mipro_walk.results.words import judge_in_words, points
 
 Document = Mapping[str, Any]
 MAX_ROWS = 500
@@ -34,6 +35,7 @@ def why(document: Document) -> dict[str, Any]:
         "ablation_note": _ablation_note(tried),
         "importance": importance(document.get("importance") or {}),
         "importance_note": _importance_note(document.get("importance")),
+        "judge_note": judge_in_words(document["judge"]) if document.get("judge") else "",
         "label_chart": label_changes(labels),
         "label_caption": _label_caption(labels),
         "label_columns": _columns(("label",), ("rows", "baseline right", "winner right", "change"), ("verdict",)),
@@ -63,9 +65,10 @@ def _ablation(document: Document) -> dict[str, Any]:
     left_out = f"; {document['excluded']} left out because an answer is unknown" if document.get("excluded") else ""
     return {
         "chart": ablation(document),
-        "caption": f"All four on the same {document['n']} test rows{left_out}. The thin lines are the 95 % intervals "
-        "of the difference to the baseline, drawn from the baseline's score (dashed): one that crosses it is noise.",
-        "title": f"The four prompts on {document['n']} test rows; differences to the baseline in points",
+        "caption": f"All four on the same {counted(document['n'], 'test row')}{left_out}. The thin lines are "
+        "the 95 % intervals of the difference to the baseline, drawn from the baseline's score (dashed): one that "
+        "crosses it is noise.",
+        "title": f"The four prompts on {counted(document['n'], 'test row')}; differences to the baseline in points",
         "columns": _columns(("prompt",), ("score", "n", "difference", "95 % interval"), ("verdict",)),
         "rows": [
             (
@@ -112,7 +115,7 @@ def _label_caption(labels: Sequence[Document]) -> str:
     moved = sum(1 for label in labels if label["change"])
     shown = len(shown_labels(labels))
     some = "" if shown == moved else f", the {shown} that moved most are drawn"
-    return f"{moved} of {len(labels)} labels moved{some}. So few rows of a label often change by themselves."
+    return f"{moved} of {counted(len(labels), 'label')} moved{some}. So few rows of a label often change by themselves."
 
 
 def _label(label: Document) -> tuple[Any, ...]:
@@ -130,9 +133,11 @@ def _pair_caption(pairs: Sequence[Any]) -> str:
 def _rows_sentence(test: Document | None, fixed: int, broken: int) -> str:
     if test is None:
         return "There was no final test, so no row was answered by both prompts."
-    text = f"Of {test['n']} test rows that both prompts answered, the winner fixed {fixed} and broke {broken}."
+    text = (
+        f"Of {counted(test['n'], 'test row')} that both prompts answered, the winner fixed {fixed} and broke {broken}."
+    )
     if test.get("unknown"):
-        text += f" {test['unknown']} further rows are left out because an answer is unknown."
+        text += f" {counted(test['unknown'], 'further row')} left out because an answer is unknown."
     return text
 
 

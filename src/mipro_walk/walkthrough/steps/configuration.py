@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from mipro_walk.core.gepa_search.plan import GepaPlan
 from mipro_walk.core.plan import Plan, SearchPlan
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.core.splits import clean
+from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.forecast import Forecast, PhaseForecast, Range, cost_in_words, forecast, time_in_words
 from mipro_walk.paths import write_private
@@ -52,9 +54,15 @@ class Configuration:
     def introduce(self, ctx: Context) -> Introduction:
         """Return what is said before the question."""
         name = chosen_profile(ctx)
+        project = project_folder(ctx.data)
         if self._is_kept(ctx):
             _refuse_other_algorithm(ctx)
             text = f"There is a configuration already: {ctx.workdir.config}. It is checked, kept and shown."
+        elif project is not None:
+            text = (
+                f"Takes the project's own {project / CONFIG_FILE}: it is checked, copied and shown. No profile is used."
+            )
+            return Introduction(text, f"mipro-walk config check {shlex.quote(str(project))}", "a second")
         else:
             text = (
                 "Writes mipro_config.toml: the model, the rows, the size of the search and its limits, each key "
@@ -73,6 +81,8 @@ class Configuration:
         """Return the choice of a profile, or of a new file over the one there is."""
         if self._is_kept(ctx):
             return (Choice("w", "write a new one"),)
+        if project_folder(ctx.data) is not None:
+            return ()
         return () if ctx.options.profile else (Choice("p", "other profile"),)
 
     def choose(self, ctx: Context, key: str) -> None:
@@ -151,7 +161,8 @@ def show_plan(ctx: Context, config: RunConfig, plan: SearchPlan, expected: Forec
     tokens = sum(phase.prompt_tokens + phase.completion_tokens for phase in expected.phases)
     total = ("All", str(expected.calls), f"{tokens:,}", _dollars(expected.cost_usd), time_in_words(expected.seconds))
     ctx.ui.table(
-        ("Phase", "Calls", "Tokens", "Cost", "What"), [*rows, (*total[:4], f"and {expected.proposals} proposals")]
+        ("Phase", "Calls", "Tokens", "Cost", "What"),
+        [*rows, (*total[:4], f"and {counted(expected.proposals, 'proposal')}")],
     )
     model = f"{config.policy.provider}/{config.policy.model}"
     ctx.ui.fields([("model", model), ("time", total[4]), ("cost", cost_in_words(expected.cost_usd))])
@@ -163,18 +174,19 @@ def _mipro_details(config: RunConfig, plan: SearchPlan) -> dict[str, str]:
     assert isinstance(settings, OptimizerSettings)
     sizes = " > ".join(str(rung.members) for rung in plan.rungs)
     return {
-        "Bootstrap": f"{settings.num_bootstrap_seeds} rounds of {plan.bootstrap_rows} train rows",
-        "Search": f"{settings.num_iterations} iterations, {sizes} candidates on val rows",
-        "Final test": f"baseline and winner, {plan.test_rows} unseen rows each",
+        "Bootstrap": f"{counted(settings.num_bootstrap_seeds, 'round')} of {counted(plan.bootstrap_rows, 'train row')}",
+        "Search": f"{counted(settings.num_iterations, 'iteration')}, {sizes} candidates on val rows",
+        "Final test": f"baseline and winner, {counted(plan.test_rows, 'unseen row')} each",
         "Ablation": f"their parts alone, {plan.ablation_rows} of these rows each",
     }
 
 
 def _gepa_details(plan: GepaPlan) -> dict[str, str]:
     return {
-        "Baseline": f"the starting instruction on {plan.pareto_rows} val rows",
-        "Evolution": f"about {plan.steps} steps: 2 x {plan.minibatch} train rows, {plan.pareto_rows} val if accepted",
-        "Final test": f"baseline and winner, {plan.test_rows} unseen rows each",
+        "Baseline": f"the starting instruction on {counted(plan.pareto_rows, 'val row')}",
+        "Evolution": f"about {counted(plan.steps, 'step')}: 2 x {counted(plan.minibatch, 'train row')}, "
+        f"{plan.pareto_rows} val if accepted",
+        "Final test": f"baseline and winner, {counted(plan.test_rows, 'unseen row')} each",
     }
 
 
@@ -205,7 +217,7 @@ def shorten(toml: str) -> str:
 
 def _array_by_its_ends(found: re.Match[str]) -> str:
     numbers = found.group(1).replace(",", " ").split()
-    return f"[{numbers[0]}, {numbers[1]}, ..., {numbers[-1]}]  # {len(numbers)} rows"
+    return f"[{numbers[0]}, {numbers[1]}, ..., {numbers[-1]}]  # {counted(len(numbers), 'row')}"
 
 
 def load_task(client: TaskAppClient, config: RunConfig) -> Task:
