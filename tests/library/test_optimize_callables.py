@@ -360,4 +360,4 @@ def test_pinned_rows_are_checked(task):
     result = optimize(pinned, policy, settings=SETTINGS)
     assert result.test.comparison.verdict == "better"
     assert result.recommendation == "baseline"
-    assert "does worse on 1 of 1 pinned rows" in summary(result)
+    assert "does worse on 1 of 1 pinned row" in summary(result)
