@@ -230,11 +230,12 @@ def test_the_walkthrough_reaches_servers_only_over_http():
     assert not [f"{m.name}:{i.line} {i.path}" for m, i in imports if part_of(i.path) in forbidden]
 
 
-def test_the_library_needs_no_server_and_no_ledger():
-    allowed = ("core", "local_model", "paths", "progress", "project", "prompting", "results", *LEAVES)
+def test_the_library_needs_no_server():
+    allowed = ("core", "ledger", "local_model", "paths", "progress", "project", "prompting", "results", *LEAVES)
     assert not outside(parts("library"), allowed)
     imports = [(m.name, part_of(i.path)) for m in parts("library") for i in project_imports(m)]
     assert {name for name, part in imports if part in ("local_model", "paths")} == {f"{OURS}.library.models"}
+    assert {name for name, part in imports if part == "ledger"} == {f"{OURS}.library.recording"}
     assert {name for name, part in imports if part == "project"} == {f"{OURS}.library.projects"}
 
 

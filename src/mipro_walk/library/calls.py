@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +138,8 @@ class CallableEvaluator:
         self._loop = loop
         self._gate = asyncio.Semaphore(max(1, max_concurrent))
         self._on_outcome = on_outcome
-        self._running: Future[list[Outcome]] | None = None
+        self._running: set[Future[Any]] = set()
+        self._is_cancelled = False
 
     def evaluate(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         """Ask and score every rollout; a call that fails is an unknown outcome.
@@ -147,17 +148,32 @@ class CallableEvaluator:
             IncompleteError: so many calls failed in a row that it is an outage.
             ConfigError: a callable returns what cannot be used.
         """
-        self._running = asyncio.run_coroutine_threadsafe(self._evaluate(rollouts), self._loop)
-        try:
-            return self._running.result()
-        except BaseException:
-            self.cancel()
-            raise
+        found: list[Outcome] = self._wait_for(self._evaluate(rollouts))
+        return found
+
+    def evaluate_one(self, rollout: Rollout) -> Outcome:
+        """Ask and score one rollout, for a caller who minds outages itself. Several threads may call it."""
+        found: Outcome = self._wait_for(self._run(rollout))
+        return found
 
     def cancel(self) -> None:
-        """End the calls that wait, and those that run if they are ``async``."""
-        if self._running is not None:
-            self._running.cancel()
+        """End the calls that wait, and those that run if they are ``async``; no others are made."""
+        self._is_cancelled = True
+        for running in list(self._running):
+            running.cancel()
+
+    def _wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._running.add(running)
+        try:
+            if self._is_cancelled:
+                running.cancel()
+            return running.result()
+        except BaseException:
+            running.cancel()
+            raise
+        finally:
+            self._running.discard(running)
 
     async def _evaluate(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         tasks = [asyncio.ensure_future(self._behind_the_gate(rollout)) for rollout in rollouts]

@@ -9,10 +9,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mipro_walk.core import evaluation
-from mipro_walk.core.evaluation import Emit, ignore
+from mipro_walk.core.evaluation import Emit, Evaluator, Stops, ignore
 from mipro_walk.core.optimizer import optimize as run_optimizer
 from mipro_walk.core.proposer import Complete, MetaModelProposer, PatternProposer, Proposer
 from mipro_walk.core.result import OptimizationResult
@@ -21,6 +23,7 @@ from mipro_walk.errors import ConfigError
 from mipro_walk.library.calls import Answerer, CallableEvaluator, Policy, awaited, is_async
 from mipro_walk.library.metrics import Score, as_metric, exact_match
 from mipro_walk.library.programs import Program
+from mipro_walk.library.recording import Recording, context_of
 from mipro_walk.progress import Progress
 from mipro_walk.types import Candidate, Event, Message, Outcome, Task
 
@@ -38,6 +41,8 @@ def optimize(
     program: Program | None = None,
     score: Score = exact_match,
     max_concurrent: int = 1,
+    record: str | Path | None = None,
+    version: str = "",
     on_progress: OnProgress | None = None,
     on_event: Emit = ignore,
 ) -> OptimizationResult:
@@ -56,15 +61,20 @@ def optimize(
             What it raises counts as unknown, so return a text that scores 0 if an answer cannot be read.
         score: ``(answer, row) -> number``; see :func:`metric`.
         max_concurrent: so many rows are asked at once; sync callables are called from as many threads.
+        record: a file that keeps every call before it is used. The same call is never made again: a run that was
+            killed goes on when it is started anew, and one with other settings takes over what it has in common.
+        version: of what the callables rest on, such as the model's name: with another one nothing recorded is used.
+            Their own source text is seen, what they call is not.
         on_progress: called when a row has been answered and when a phase begins.
         on_event: gets each event of the run. Neither is called twice at the same time, but from other threads.
 
     Raises:
         ConfigError: the settings do not fit the task, or a callable returns what cannot be used.
-        IncompleteError: the policy fails again and again.
+        IncompleteError: the policy fails again and again; with ``record`` nothing is lost.
     """
     with _loop_of_its_own() as loop:
-        run = _Run(task, policy, proposer, settings, program, score, max_concurrent, on_progress, on_event, loop)
+        callables = _Callables(policy, program, score, proposer)
+        run = _Run(loop, task, callables, settings, max_concurrent, record, version, on_progress, on_event)
         try:
             return run()
         finally:
@@ -80,6 +90,8 @@ async def optimize_async(
     program: Program | None = None,
     score: Score = exact_match,
     max_concurrent: int = 8,
+    record: str | Path | None = None,
+    version: str = "",
     on_progress: OnProgress | None = None,
     on_event: Emit = ignore,
 ) -> OptimizationResult:
@@ -88,7 +100,8 @@ async def optimize_async(
     So they may use clients and locks of that loop. Cancelling it ends the calls on their way.
     """
     loop = asyncio.get_running_loop()
-    run = _Run(task, policy, proposer, settings, program, score, max_concurrent, on_progress, on_event, loop)
+    callables = _Callables(policy, program, score, proposer)
+    run = _Run(loop, task, callables, settings, max_concurrent, record, version, on_progress, on_event)
     thread = asyncio.ensure_future(asyncio.to_thread(run))
     try:
         return await asyncio.shield(thread)
@@ -114,16 +127,23 @@ def bind(task: Task, candidate: Candidate, policy: Policy | None = None, program
 
 
 @dataclass
-class _Stops:
-    """The clock, and a person's wish to stop."""
+class _Deadline:
+    """The only outside reason to stop: the time is up."""
 
-    deadline: float
-    is_cancelled: bool = False
+    at: float
 
     def check(self) -> str | None:
-        if self.is_cancelled:
-            return evaluation.CANCELLED
-        return evaluation.TIME if time.monotonic() >= self.deadline else None
+        return evaluation.TIME if time.monotonic() >= self.at else None
+
+
+@dataclass
+class _Callables:
+    """What the user wrote."""
+
+    policy: Policy | None
+    program: Program | None
+    score: Score
+    proposer: Proposer | MetaModel | None
 
 
 class _Run:
@@ -131,27 +151,37 @@ class _Run:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         task: Task,
-        policy: Policy | None,
-        proposer: Proposer | MetaModel | None,
+        callables: _Callables,
         settings: OptimizerSettings | None,
-        program: Program | None,
-        score: Score,
         max_concurrent: int,
+        record: str | Path | None,
+        version: str,
         on_progress: OnProgress | None,
         on_event: Emit,
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._task = task
         self._settings = settings or OptimizerSettings()
         _refuse_what_has_no_effect(self._settings)
-        self._answerer = Answerer(task, policy, program, max_concurrent)
-        self._proposer = _as_proposer(proposer, loop)
         self._progress = Progress()
         self._on_progress = on_progress or (lambda _progress: None)
         self._on_event = on_event
-        self._evaluator = CallableEvaluator(self._answerer, as_metric(score), loop, max_concurrent, self._count)
-        self._stops = _Stops(time.monotonic() + self._settings.max_time_seconds)
+        policy, program, proposer = callables.policy, callables.program, callables.proposer
+        metric = as_metric(callables.score)
+        self._answerer = Answerer(task, policy, program, max_concurrent)
+        self._calls = CallableEvaluator(self._answerer, metric, loop, max_concurrent, partial(self._count, made=True))
+        self._evaluator: Evaluator = self._calls
+        self._stops: Stops = _Deadline(time.monotonic() + self._settings.max_time_seconds)
+        complete = _completing(proposer, loop) if callable(proposer) else None
+        self._recording: Recording | None = None
+        if record is not None:
+            context = context_of(task, [policy, program, metric.function], version)
+            self._recording = Recording(record, context, self._settings)
+            self._evaluator = self._recording.evaluator(self._calls.evaluate_one, max_concurrent, self._count)
+            self._stops = self._recording.stops(self._stops)
+            complete = complete and self._recording.completions(complete, proposer)
+        self._proposer: Any = MetaModelProposer(complete) if complete else proposer or PatternProposer()
 
     def __call__(self) -> OptimizationResult:
         return run_optimizer(
@@ -159,14 +189,15 @@ class _Run:
         )
 
     def cancel(self) -> None:
-        self._stops.is_cancelled = True
-        self._evaluator.cancel()
+        self._calls.cancel()
 
     def close(self) -> None:
+        if self._recording is not None:
+            self._recording.close()
         self._answerer.close()
 
-    def _count(self, outcome: Outcome) -> None:
-        self._progress.count(outcome, made=True)
+    def _count(self, outcome: Outcome, made: bool) -> None:
+        self._progress.count(outcome, made)
         self._on_progress(self._progress)
 
     def _see(self, event: Event) -> None:
@@ -212,17 +243,11 @@ def _refuse_what_has_no_effect(settings: OptimizerSettings) -> None:
         )
 
 
-def _as_proposer(proposer: Proposer | MetaModel | None, loop: asyncio.AbstractEventLoop) -> Proposer:
-    if proposer is None:
-        return PatternProposer()
-    if not callable(proposer):
-        return proposer
-    meta_model = proposer
-
+def _completing(meta_model: MetaModel, loop: asyncio.AbstractEventLoop) -> Complete:
     def complete(messages: list[Message], temperature: float) -> str:
         found = meta_model(messages, temperature)
         if inspect.isawaitable(found):
             found = asyncio.run_coroutine_threadsafe(awaited(found), loop).result()
         return str(found)
 
-    return MetaModelProposer(complete)
+    return complete
