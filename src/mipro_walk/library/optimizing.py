@@ -66,7 +66,7 @@ def optimize(
         version: of what the callables rest on, such as the model's name: with another one nothing recorded is used.
             Their own source text is seen, what they call is not.
         on_progress: called when a row has been answered and when a phase begins.
-        on_event: gets each event of the run. Neither is called twice at the same time, but from other threads.
+        on_event: gets each event of the run. Both are called from threads of the run, one call at a time.
 
     Raises:
         ConfigError: the settings do not fit the task, or a callable returns what cannot be used.
@@ -97,7 +97,8 @@ async def optimize_async(
 ) -> OptimizationResult:
     """Do what :func:`optimize` does, with ``async`` callables awaited on the loop that is running.
 
-    So they may use clients and locks of that loop. Cancelling it ends the calls on their way.
+    So they may use clients and locks of that loop. Cancelling it ends the calls on their way. ``max_concurrent`` is 8
+    unless it is given.
     """
     loop = asyncio.get_running_loop()
     callables = _Callables(policy, program, score, proposer)
@@ -111,7 +112,7 @@ async def optimize_async(
             await thread
         raise
     finally:
-        run.close()
+        await asyncio.to_thread(run.close)  # calls that it waits for need this loop
 
 
 def bind(task: Task, candidate: Candidate, policy: Policy | None = None, program: Program | None = None) -> Any:
