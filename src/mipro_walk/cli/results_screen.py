@@ -23,11 +23,17 @@ from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
 from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, REPORT, SCORE_HISTORY
 from mipro_walk.results.usage import local_server_command, usage_in_python, usage_title
-from mipro_walk.results.words import power_in_words, recommendation_in_words, unknown_in_words, verdict_in_words
+from mipro_walk.results.words import (
+    disagreement_in_words,
+    power_in_words,
+    recommendation_in_words,
+    unknown_in_words,
+    verdict_in_words,
+)
 
 MAX_DEMONSTRATIONS = 12
 QUERY_WIDTH = 200
-CONFIG_NAME = "mipro_config.toml"
+CONFIG_NAME, TASK_NAME = "mipro_config.toml", "task.toml"
 Documents = Mapping[str, Mapping[str, Any]]
 
 
@@ -68,6 +74,8 @@ def _verdict(best: Mapping[str, Any], console: Console) -> None:
         console.print(
             Text(f"Of {score['n']} rows {score['gained']} were gained and {score['lost']} lost. ", style="dim")
         )
+        if doubt := disagreement_in_words(score):
+            console.print(Text(doubt, style="dim"))
         console.print(Text(power_in_words(score), style="dim"))
 
 
@@ -237,6 +245,8 @@ def _more_budget(metadata: Mapping[str, Any], folder: Path | None) -> str | None
     config = folder.parent / CONFIG_NAME if folder is not None else None
     if not isinstance(budget, int) or config is None or not config.is_file():
         return None
+    if (config.parent / TASK_NAME).is_file():
+        return f"MIPRO_WALK_BUDGET={4 * budget} mipro-walk optimize {shlex.quote(str(config.parent))}"
     # `run` starts the task app again, on the same rows; `train` alone would not.
     kind, _, detail = str((metadata.get("data") or {}).get("source") or "").partition(": ")
     rows = {"path": f" --data {shlex.quote(detail)}", "hub": " --data hub"}.get(kind, "")
