@@ -258,7 +258,7 @@ NOTE = "At most: answers that an earlier run has paid are not paid again, and on
 
 def _say_forecast(expected: list[tuple[str, int, Any]]) -> None:
     """Say on standard error what all runs together can take."""
-    calls = sum(runs * (forecast.calls + forecast.proposals) for _, runs, forecast in expected)
+    calls = sum(runs * (f.calls + f.proposals + f.judgements) for _, runs, f in expected)
     highs = [None if f.cost_usd is None else runs * f.cost_usd[2] for _, runs, f in expected]
     known = [cost for cost in highs if cost is not None]
     cost = f"${sum(known):.3f}" if len(known) == len(highs) else "at an unknown price"

@@ -183,7 +183,7 @@ def _expected_and_used(phase: Mapping[str, Any], actual: Mapping[str, Any]) -> t
     used = actual.get(phase["name"]) or {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost_usd": 0.0}
     expected, spent = phase["prompt_tokens"] + phase["completion_tokens"], used["prompt_tokens"]
     return (
-        f"{phase['calls'] + phase['proposals']:,} / {used['calls']:,}",
+        f"{phase['calls'] + phase['proposals'] + phase.get('judgements', 0):,} / {used['calls']:,}",
         f"{expected:,} / {spent + used['completion_tokens']:,}",
         f"{_dollars((phase['cost_usd'] or {}).get('expected'))} / {_dollars(used['cost_usd'])}",
     )

@@ -150,9 +150,10 @@ def show_plan(ctx: Context, config: RunConfig, plan: SearchPlan, expected: Forec
     rows = [_phase_row(phase, detail[phase.name]) for phase in expected.phases if phase.calls or phase.proposals]
     tokens = sum(phase.prompt_tokens + phase.completion_tokens for phase in expected.phases)
     total = ("All", str(expected.calls), f"{tokens:,}", _dollars(expected.cost_usd), time_in_words(expected.seconds))
-    ctx.ui.table(
-        ("Phase", "Calls", "Tokens", "Cost", "What"), [*rows, (*total[:4], f"and {expected.proposals} proposals")]
-    )
+    beside = f"and {expected.proposals} proposals"
+    if expected.judgements:
+        beside += f", {expected.judgements} answers to judge"
+    ctx.ui.table(("Phase", "Calls", "Tokens", "Cost", "What"), [*rows, (*total[:4], beside)])
     model = f"{config.policy.provider}/{config.policy.model}"
     ctx.ui.fields([("model", model), ("time", total[4]), ("cost", cost_in_words(expected.cost_usd))])
 
