@@ -102,6 +102,24 @@ def test_fractional_scores_say_what_right_means() -> None:
     assert "Rows fixed and broken (of 98 test rows; right is a full score)" in text
 
 
+JUDGE = {
+    "answers": 40,
+    "different": 3,
+    "rated_twice": 10,
+    "same": 9,
+    "mean_difference": 0.05,
+    "largest_difference": 0.5,
+}
+
+
+def test_a_judge_that_tells_nothing_apart_is_said_instead_of_its_noise() -> None:
+    told = " ".join(shown({**explanations(), "judge": JUDGE}, 200).split())
+    assert "Judge's noise: 10 answers were rated twice; 9 got the same rating" in told
+    blind = " ".join(shown({**explanations(), "judge": {**JUDGE, "different": 1}}, 200).split())
+    assert "The judge gave all 40 answers the same rating." in blind
+    assert "Judge's noise" not in blind
+
+
 @pytest.mark.parametrize("part", ["labels", "confusions", "test", "ablation", "importance"])
 def test_a_part_that_does_not_apply_is_left_out(part: str) -> None:
     assert shown({**explanations(), part: None})

@@ -57,6 +57,7 @@ def test_noise_is_the_distance_of_two_ratings_of_the_same_answers(tmp_path):
     judge = documents["explanations.json"]["judge"]
     assert judge["answers"] == 12
     assert judge["rated_twice"] == 5
+    assert judge["different"] == 1  # every first rating is a 5
     assert judge["mean_difference"] == judge["largest_difference"] == 0.5
     assert judge["same"] == 0
     usage = documents["job_metadata.json"]["usage"]

@@ -129,7 +129,12 @@ def _measures(document: Part, console: Console) -> None:
 
 
 def judge_in_words(judge: Part) -> str:
-    """Return how far the judge agrees with itself."""
+    """Return whether the judge tells answers apart, and how far it agrees with itself."""
+    if judge["answers"] > 1 and judge.get("different") == 1:
+        return (
+            f"The judge gave all {judge['answers']} answers the same rating. It tells none apart, so these scores say "
+            "nothing of the prompts; take a larger judge (meta_model) or a clearer rubric."
+        )
     if not judge["rated_twice"]:
         return "The judge rated no answer twice, so its noise is not known."
     return (

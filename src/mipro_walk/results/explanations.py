@@ -95,6 +95,7 @@ def _judge(pairs: Sequence[Pair], are_two: bool) -> Document:
         "rated_twice": len(apart),
         "mean_difference": round(fmean(apart), PLACES) if apart else None,
         "largest_difference": round(max(apart), PLACES) if apart else None,
+        "different": len({outcome.score for outcome in outcomes if outcome.score is not None}),
         "same": sum(difference == 0.0 for difference in apart),
     }
 
