@@ -39,6 +39,17 @@ def test_cases_are_ordered_and_more_demonstrations_cost_more():
     assert many.phases[0].prompt_tokens == few.phases[0].prompt_tokens  # the bootstrap shows none
 
 
+def test_calls_of_a_judge_stand_in_every_phase_with_their_tokens_and_time():
+    plain, plan, config = made()
+    judged = forecast(config, replace(TASK, kind="judged"), plan)
+    assert [phase.judgements for phase in judged.phases] == [phase.calls for phase in plain.phases]
+    assert judged.as_dict()["judgements"] == plain.calls
+    for bare, phase in zip(plain.phases, judged.phases, strict=True):
+        assert phase.prompt_tokens >= bare.prompt_tokens + 600 * phase.calls
+        assert phase.seconds[1] > bare.seconds[1]
+    assert plain.judgements == 0
+
+
 def test_local_model_costs_nothing_and_an_unknown_price_is_unknown():
     local, _, _ = made("quick-local")
     assert local.cost_usd == (0.0, 0.0, 0.0)

@@ -55,13 +55,15 @@ class PhaseForecast:
 
     Attributes:
         calls: rollouts, each a call of the policy model.
-        proposals: calls of the meta-model.
+        proposals: calls of the meta-model that ask for instructions.
+        judgements: calls of the judge, one for each rollout of a judged task; second ratings come on top.
         seconds: low, high.
     """
 
     name: str
     calls: int
     proposals: int
+    judgements: int
     prompt_tokens: int
     completion_tokens: int
     cost_usd: Range | None
@@ -92,6 +94,11 @@ class Forecast:
         return sum(phase.proposals for phase in self.phases)
 
     @property
+    def judgements(self) -> int:
+        """Calls of the judge in all phases."""
+        return sum(phase.judgements for phase in self.phases)
+
+    @property
     def cost_usd(self) -> Range | None:
         """Dollars of all phases; ``None`` if a price is not known."""
         return _sum_ranges([phase.cost_usd for phase in self.phases])
@@ -107,6 +114,7 @@ class Forecast:
             "total",
             self.calls,
             self.proposals,
+            self.judgements,
             sum(phase.prompt_tokens for phase in self.phases),
             sum(phase.completion_tokens for phase in self.phases),
             self.cost_usd,
@@ -250,12 +258,15 @@ def _phase(config: RunConfig, name: str, cases: Sequence[tuple[_Case, int, int]]
         known = [part for part in parts if part is not None]
         costs.append(sum(known) if len(known) == len(parts) else None)
     case, with_baseline, with_candidate = cases[1]
-    prompt = with_baseline * case.baseline + with_candidate * case.candidate + proposals * case.proposal[0]
-    answers = (with_baseline + with_candidate) * case.answer + proposals * case.proposal[1]
     calls = with_baseline + with_candidate
+    judgements = calls if case.is_judged else 0
+    prompt = with_baseline * case.baseline + with_candidate * case.candidate + proposals * case.proposal[0]
+    prompt += judgements * (JUDGE_PROMPT_TOKENS + case.answer)
+    answers = calls * case.answer + proposals * case.proposal[1] + judgements * JUDGE_ANSWER_TOKENS
     priced = [cost for cost in costs if cost is not None]
     cost = (priced[0], priced[1], priced[2]) if len(priced) == len(costs) else None
-    return PhaseForecast(name, calls, proposals, prompt, answers, cost, _seconds(config, calls, proposals))
+    seconds = _seconds(config, calls, proposals, judgements)
+    return PhaseForecast(name, calls, proposals, judgements, prompt, answers, cost, seconds)
 
 
 def _prompt_tokens(candidate: Candidate, form_chars: int, query_chars: float) -> int:
@@ -306,15 +317,22 @@ def _times(count: int, each: float | None) -> float | None:
     return None if each is None else count * each
 
 
-def _seconds(config: RunConfig, calls: int, proposals: int) -> tuple[float, float]:
-    is_local = config.policy.provider == "local"
-    each = LOCAL_SECONDS if is_local else HOSTED_SECONDS
-    at_once = 1 if is_local else max(1, config.max_concurrent)
-    proposal = LOCAL_PROPOSAL_SECONDS if config.meta_model_provider == "local" else HOSTED_PROPOSAL_SECONDS
+def _seconds(config: RunConfig, calls: int, proposals: int, judgements: int) -> tuple[float, float]:
+    meta = config.meta_model_provider
+    proposal = LOCAL_PROPOSAL_SECONDS if meta == "local" else HOSTED_PROPOSAL_SECONDS
+    asked, judged = _call_seconds(config, config.policy.provider), _call_seconds(config, meta)
     return (
-        calls / at_once * each[0] + proposals * proposal[0],
-        calls / at_once * each[1] + proposals * proposal[1],
+        calls * asked[0] + judgements * judged[0] + proposals * proposal[0],
+        calls * asked[1] + judgements * judged[1] + proposals * proposal[1],
     )
+
+
+def _call_seconds(config: RunConfig, provider: str) -> tuple[float, float]:
+    """Return what a call adds to a run, low and high: the local model answers one at a time."""
+    if provider == "local":
+        return LOCAL_SECONDS
+    at_once = max(1, config.max_concurrent)
+    return HOSTED_SECONDS[0] / at_once, HOSTED_SECONDS[1] / at_once
 
 
 def _sum_ranges(ranges: Sequence[Range | None]) -> Range | None:
@@ -334,6 +352,7 @@ def _as_dict(phase: PhaseForecast) -> dict[str, Any]:
         "name": phase.name,
         "calls": phase.calls,
         "proposals": phase.proposals,
+        "judgements": phase.judgements,
         "prompt_tokens": phase.prompt_tokens,
         "completion_tokens": phase.completion_tokens,
         "cost_usd": cost,

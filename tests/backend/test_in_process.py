@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from mipro_walk.backend.in_process import load_data, run_in_process
+from mipro_walk.backend.in_process import in_process_worlds, load_data, run_in_process
+from mipro_walk.backend.measuring import measure
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.config import parse_config
 from mipro_walk.errors import ConfigError
+from mipro_walk.paths import home
 from mipro_walk.results import DOCUMENT_NAMES, JOB_METADATA
 from mipro_walk.results.files import encode
+from mipro_walk.types import Candidate, Demonstration
 from tests.backend.conftest import Stage, scripted_answer, wait_for
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI
 
@@ -53,6 +56,24 @@ def test_backend_and_in_process_measure_the_same(stage, tmp_path):
     _, in_process = run_in_process(settings_for(tmp_path / "other", stage.model), config, load_data(), lambda _: None)
     for name in set(DOCUMENT_NAMES) - {JOB_METADATA}:
         assert encode(in_process[name]) == encode(by_http[name]), name
+    assert in_process[JOB_METADATA]["data"]["dataset_hash"] == by_http[JOB_METADATA]["data"]["dataset_hash"]
+
+
+def test_what_a_job_of_the_backend_has_measured_is_not_asked_again_in_process(stage):
+    client = stage.start_backend()
+    job_id = client.submit(stage.document())
+    wait_for(client, job_id, "succeeded")
+    found = client.results(job_id)["best_prompt.json"]
+    client.close()
+    stage.backend.stop()
+    config = parse_config(stage.document(), origin="test")
+    environ = {"OPENAI_API_KEY": stage.model.key, "OPENAI_BASE_URL": stage.model.base_url}
+    settings = BackendSettings(home=home(), keys=("k" * 64,), environ=environ)
+    winner = found["winner"]
+    candidate = Candidate(winner["instruction"], tuple(Demonstration(**demo) for demo in winner["demonstrations"]))
+    prompts = {"winner": candidate, "baseline": None}
+    measured = measure(settings, config, in_process_worlds(load_data()), prompts, "test")
+    assert (measured.made, measured.recorded) == (0, 80)
 
 
 def test_same_command_goes_on_after_a_pause(tmp_path, model):

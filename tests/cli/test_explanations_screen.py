@@ -85,6 +85,23 @@ def test_rows_are_counted_and_three_of_each_are_shown() -> None:
     assert "2 further test rows left out because an answer is unknown." in text
 
 
+def test_long_answers_are_cut_where_they_differ() -> None:
+    document = explanations()
+    start = '{"day": "Sunday", "time": "12:30", "person": '
+    document["fixed"] = [{**document["fixed"][0], "label": start + '"May"}', "baseline": start + "null}"}]
+    text = shown(document, 200)
+    assert '…, "person": "May"}; the baseline said …, "person": null}' in text
+    assert "..." in shown(document, 200, "ascii")
+    document["fixed"][0]["baseline"] = '{"day": null}'
+    assert '{"day": "Sunday"' in shown(document, 200)
+
+
+def test_fractional_scores_say_what_right_means() -> None:
+    figures = [{"name": "f1", "baseline": 0.1, "winner": 0.2, "n": 98}]
+    text = " ".join(shown({**explanations(), "figures": figures}, 200).split())
+    assert "Rows fixed and broken (of 98 test rows; right is a full score)" in text
+
+
 @pytest.mark.parametrize("part", ["labels", "confusions", "test", "ablation", "importance"])
 def test_a_part_that_does_not_apply_is_left_out(part: str) -> None:
     assert shown({**explanations(), part: None})

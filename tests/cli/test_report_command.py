@@ -73,6 +73,13 @@ def test_a_folder_of_result_files_needs_no_backend(tmp_path: Path, monkeypatch: 
     assert invoke(str(tmp_path / "r" / REPORT)).exit_code == 0
 
 
+def test_a_project_stands_for_the_results_below_it(tmp_path: Path) -> None:
+    write_documents(tmp_path / "task" / "results", documents("worse"))
+    assert invoke(str(tmp_path / "task")).stdout.strip() == str(tmp_path / "task" / "results" / REPORT)
+    write_documents(tmp_path / "task", documents())
+    assert invoke(str(tmp_path / "task")).stdout.strip() == str(tmp_path / "task" / REPORT)
+
+
 def test_output_names_a_file_or_a_folder(backend: ScriptedBackend, tmp_path: Path) -> None:
     assert invoke(JOB_ID, "--output", "page.html").stdout.strip() == str(tmp_path / "page.html")
     (tmp_path / "folder").mkdir()

@@ -113,6 +113,37 @@ def test_the_next_steps_name_files_and_commands(tmp_path: Path) -> None:
     assert f"MIPRO_WALK_BUDGET=400 mipro-walk run --non-interactive --workdir '{folder.parent}'" in text
 
 
+def test_a_project_is_searched_again_as_a_project(tmp_path: Path) -> None:
+    folder = tmp_path / "my task" / "results"
+    folder.mkdir(parents=True)
+    for name in ("mipro_config.toml", "task.toml"):
+        (folder.parent / name).write_text("")
+    assert f"MIPRO_WALK_BUDGET=400 mipro-walk optimize '{folder.parent}'" in shown(documents(), 60, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "numbers", "said"),
+    [
+        ("no significant gain", {"low": 0.01, "p_value": 0.075}, "p is not below 0.05; a verdict needs both"),
+        ("no significant gain", {"high": -0.01, "p_value": 0.075}, "p is not below 0.05; a verdict needs both"),
+        ("no significant gain", {"low": -0.01, "p_value": 0.04}, "but the interval holds 0; a verdict needs both"),
+        ("no significant gain", {}, None),
+        ("better", {}, None),
+    ],
+)
+def test_interval_and_p_that_disagree_are_explained(verdict: str, numbers: dict[str, float], said: str | None) -> None:
+    found = documents(verdict)
+    found["best_prompt.json"]["score"].update(numbers)
+    text = " ".join(shown(found, 120).split())
+    assert said in text if said else "a verdict needs both" not in text
+
+
+def test_the_python_lines_ask_a_question_that_fits_the_task() -> None:
+    best = documents()["best_prompt.json"]
+    assert "query = 'Where is my card?'" in usage_in_python(best, "best_prompt.json")
+    assert "query = 'your text'" in usage_in_python({**best, "task": "tickets"}, "best_prompt.json")
+
+
 @pytest.mark.parametrize("request_of_it", [None, {"body": {}, "placeholder": "{query}"}])
 @pytest.mark.parametrize("provider", ["openai", "groq", "local", "custom"])
 def test_the_python_lines_are_at_most_eight_and_compile(provider: str, request_of_it: Any) -> None:

@@ -246,6 +246,26 @@ def test_events_say_what_the_walkthrough_shows():
     assert [e.data["iteration"] for e in events if e.type == "mipro.trial.complete"] == list(range(10))
 
 
+def test_a_trial_is_told_to_start_before_its_first_row_and_to_end_after_its_last():
+    told: list[str] = []
+
+    class Watched(Landscape):
+        def evaluate(self, rollouts):
+            told.append("rows")
+            return super().evaluate(rollouts)
+
+    run(
+        Watched(),
+        num_demos=3,
+        budget=400,  # rungs of more rows than are asked at once
+        emit=lambda e: told.append(f"{e.type[16:]} {e.data['iteration']}") if "mipro.iteration" in e.type else None,
+    )
+    ended = [entry for entry in told if entry != "rows"]
+    assert ended == [f"{what} {number}" for number in range(10) for what in ("start", "complete")]
+    assert told[told.index("start 0") + 1] == "rows"
+    assert "rows" in told[told.index("start 0") + 2 : told.index("complete 9")]
+
+
 def test_refused_proposals_are_counted_and_asked_again():
     class Stubborn(ScriptedProposer):
         def propose(self, request):

@@ -90,6 +90,18 @@ def test_a_shared_prefix_is_cached_and_counted(client: openai.OpenAI) -> None:
     assert (answer.usage.prompt_tokens_details.cached_tokens or 0) > 80
 
 
+def test_prompts_that_take_turns_stay_cached(client: openai.OpenAI) -> None:
+    cached = []
+    for text in ("red", "blue"):
+        for order in ("Answer with one word. ", "Rate what follows from 1 to 5. "):
+            messages: list[Any] = [{"role": "system", "content": order * 20}, user(text)]
+            answer = client.chat.completions.create(model="any", messages=messages, max_tokens=2)
+            assert answer.usage is not None
+            assert answer.usage.prompt_tokens_details is not None
+            cached.append(answer.usage.prompt_tokens_details.cached_tokens or 0)
+    assert min(cached[2:]) > 80
+
+
 def test_a_forced_tool_is_called_with_an_allowed_value(client: openai.OpenAI) -> None:
     parameters = {
         "type": "object",

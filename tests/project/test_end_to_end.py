@@ -54,6 +54,7 @@ def test_sample_gives_the_same_documents_through_both_doors(kind, tmp_path, monk
             stage.backend.stop()
     for name in set(DOCUMENT_NAMES) - {JOB_METADATA}:
         assert encode(direct[name]) == encode(by_http[name]), name
+    assert direct[JOB_METADATA]["data"]["dataset_hash"] == by_http[JOB_METADATA]["data"]["dataset_hash"]
     over_http = [request.body for request in model.requests]
     assert sorted(map(canonical, in_process)) == sorted(map(canonical, over_http))
     for metadata in (direct[JOB_METADATA], by_http[JOB_METADATA]):

@@ -18,7 +18,7 @@ from mipro_walk.backend.jobs import IN_PROCESS, JobRunner
 from mipro_walk.backend.preparation import JobPreparation, MakeWorld, Prepared
 from mipro_walk.backend.project_world import ProjectWorld
 from mipro_walk.backend.settings import BackendSettings
-from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, seeds_of
+from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, rows_identity, seeds_of
 from mipro_walk.clients.chat import CallFailed, GatewayThread
 from mipro_walk.config import RunConfig
 from mipro_walk.counting import counted
@@ -93,7 +93,7 @@ def read_task(config: RunConfig, data: TaskData) -> tuple[TaskSlice, Task]:
         rows = {name: _rows(config, found, name) for name in pools_of(config)}
     except PoolError as exc:
         raise ConfigError(str(exc), "Correct env_config or the seeds.") from exc
-    hashes = [[name, [[r.seed, r.query, r.label] for r in rows[name]]] for name in sorted(rows)]
+    hashes = {name: pool.sha256 for name, pool in found.pools.items()}
     return found, Task(
         name=str(TASK["id"]),
         description=str(TASK["description"]),
@@ -102,7 +102,7 @@ def read_task(config: RunConfig, data: TaskData) -> tuple[TaskSlice, Task]:
         val=rows["val"],
         test=rows["test"],
         labels=found.labels,
-        dataset_hash=fingerprint(hashes),
+        dataset_hash=rows_identity(fingerprint(hashes), rows),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mipro_walk.backend.interceptor import RolloutPolicy, trial_request
-from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, seeds_of
+from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, rows_identity, seeds_of
 from mipro_walk.clients.chat import CallFailed
 from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
@@ -33,7 +33,6 @@ class ProjectWorld(GatewayWorld):
         if "num_intents" in self.config.env_config:
             raise ConfigError("env_config.num_intents means nothing for this task.", "Leave it out.")
         rows = {name: self._rows(name) for name in pools_of(self.config)}
-        hashes = {name: [[row.seed, row.query, row.label] for row in rows[name]] for name in rows}
         return Task(
             name=definition.task.name,
             description=project.description,
@@ -42,7 +41,7 @@ class ProjectWorld(GatewayWorld):
             val=rows["val"],
             test=rows["test"],
             labels=project.labels,
-            dataset_hash=fingerprint([project.identity, hashes]),
+            dataset_hash=rows_identity(fingerprint(project.split_hashes), rows),
             kind=definition.kind,
             fixed=definition.fixed,
             pinned=[row.as_example(seed) for seed, row in enumerate(project.pinned)],

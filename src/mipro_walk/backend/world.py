@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from mipro_walk.config.models import proposal_tokens
 from mipro_walk.errors import ConfigError, IncompleteError
 from mipro_walk.prompting import candidate_messages
 from mipro_walk.request_template import QueryNotShownError, make_template
-from mipro_walk.types import Outcome, Rollout, Split, Task, fingerprint
+from mipro_walk.types import Example, Outcome, Rollout, Split, Task, fingerprint
 
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 """Before the second and the third try of a rollout at a task app that fails."""
@@ -137,6 +137,14 @@ def pools_of(config: RunConfig) -> Mapping[Split, Pool]:
     return {"train": pools.train, "val": pools.val, "test": pools.test}
 
 
+def rows_identity(app_hash: str, rows: Mapping[Split, Sequence[Example]]) -> str:
+    """Return what identifies a job's rows: the same over HTTP and in process, so that each finds the other's outcomes.
+
+    ``app_hash`` is what :attr:`TaskAppInfo.dataset_hash` is, or would be if the task were served.
+    """
+    return fingerprint([app_hash, {name: [[r.seed, r.query, r.label] for r in rows[name]] for name in rows}])
+
+
 @dataclass
 class TaskAppWorld(GatewayWorld):
     """Jobs against a task app over HTTP, whose model calls pass through our interceptor."""
@@ -176,9 +184,7 @@ class TaskAppWorld(GatewayWorld):
             val=rows["val"],
             test=rows["test"],
             labels=info.labels,
-            dataset_hash=fingerprint(
-                [info.dataset_hash, {n: [[r.seed, r.query, r.label] for r in rows[n]] for n in rows}]
-            ),
+            dataset_hash=rows_identity(info.dataset_hash, rows),
             kind=info.kind,
             fixed=info.fixed,
             pinned=pinned,

@@ -177,13 +177,13 @@ def _job_result(target: str, ledger: Ledger) -> JobResult:
     from mipro_walk.cli.results_command import JOB_ID, read_documents
     from mipro_walk.comparison.jobs import JobResult
     from mipro_walk.ledger.store import COMPARISON
-    from mipro_walk.results import DOCUMENT_NAMES
+    from mipro_walk.results import DOCUMENT_NAMES, results_in
 
     if not JOB_ID.fullmatch(target):
         path = Path(target).expanduser()
         if path.is_file() and path.name not in DOCUMENT_NAMES:
             raise ConfigError(f"{target} is neither a job nor a folder of result files.", "Name two jobs or folders.")
-        folder = path.absolute().parent if path.name in DOCUMENT_NAMES else path.absolute()
+        folder = path.absolute().parent if path.name in DOCUMENT_NAMES else results_in(path.absolute())
         return JobResult(target, read_documents(folder))
     job = ledger.job(target)
     if job is None or job.algorithm == COMPARISON:
@@ -259,7 +259,7 @@ NOTE = "At most: answers that an earlier run has paid are not paid again, and on
 
 def _say_forecast(expected: list[tuple[str, int, Any]]) -> None:
     """Say on standard error what all runs together can take."""
-    calls = sum(runs * (forecast.calls + forecast.proposals) for _, runs, forecast in expected)
+    calls = sum(runs * (f.calls + f.proposals + f.judgements) for _, runs, f in expected)
     highs = [None if f.cost_usd is None else runs * f.cost_usd[2] for _, runs, f in expected]
     known = [cost for cost in highs if cost is not None]
     cost = f"${sum(known):.3f}" if len(known) == len(highs) else "at an unknown price"

@@ -86,7 +86,9 @@ class _Assessed:
 
 
 def evaluate(
-    prompt: Annotated[str, typer.Argument(help="A best_prompt.json, a folder that holds one, or: baseline.")],
+    prompt: Annotated[
+        str, typer.Argument(help="A best_prompt.json, a folder or project that holds one, or: baseline.")
+    ],
     prompt_b: Annotated[
         str | None, typer.Argument(metavar="[PROMPT_B]", help="A second prompt to compare the first one with.")
     ] = None,
@@ -131,7 +133,7 @@ def evaluate(
 
     \b
     Examples:
-      mipro-walk eval results --project my-task --fail-under 0.8
+      mipro-walk eval my-task --project my-task --fail-under 0.8
       mipro-walk eval new.json --baseline old.json --max-regression 0.02
     """
     started = time.monotonic()

@@ -22,6 +22,8 @@ SHOWN_ROWS = 3
 BAR_WIDTH = 12
 COUNT_WIDTH = 6
 MAX_NAME = 44
+COMMON_KEPT = 12
+"""Characters of a common beginning that stay when it is cut, so that one sees where the difference lies."""
 QUERY_WIDTH = 120
 NO_ANSWER = "(no usable answer)"
 NOISE = "within noise"
@@ -198,7 +200,9 @@ def _rows(document: Part, console: Console) -> None:
     test, fixed, broken = document.get("test"), document.get("fixed") or [], document.get("broken") or []
     if not test or not (fixed or broken):
         return
-    heading(f"Rows fixed and broken (of {counted(test['n'], 'test row')})", console)
+    # Where scores are fractions, more rows gain and lose than become right and wrong.
+    meaning = "; right is a full score" if document.get("figures") else ""
+    heading(f"Rows fixed and broken (of {counted(test['n'], 'test row')}{meaning})", console)
     for title, rows, who in (("fixed", fixed, "baseline"), ("broken", broken, "winner")):
         console.print(Text(f"  {len(rows)} {title}" + (", for example:" if len(rows) > SHOWN_ROWS else "")))
         for row in rows[:SHOWN_ROWS]:
@@ -211,8 +215,18 @@ def _row(row: Part, who: str, console: Console) -> Text:
     answer = NO_ANSWER if row[who] is None else row[who]
     text = Text(f'"{one_line(row["query"], console.encoding, QUERY_WIDTH)}"', overflow="fold")
     verb = "the baseline said" if who == "baseline" else "the winner says"
-    said = f": {_name(row['label'], console, 60)}; {verb} {_name(answer, console, 60)}"
+    label, answer = _told_apart(row["label"], answer, "..." if is_ascii_only(console) else "…")
+    said = f": {_name(label, console, 60)}; {verb} {_name(answer, console, 60)}"
     return text.append(said, style="dim")
+
+
+def _told_apart(label: str, answer: str, dots: str) -> tuple[str, str]:
+    """Return both without most of their common beginning, if they differ only where a screen would cut them."""
+    common = next((i for i, (a, b) in enumerate(zip(label, answer, strict=False)) if a != b), 0)
+    if common < MAX_NAME // 2 or max(len(label), len(answer)) <= MAX_NAME:
+        return label, answer
+    start = max(0, common - COMMON_KEPT)
+    return dots + label[start:], dots + answer[start:]
 
 
 def _name(name: object, console: Console, room: int) -> str:

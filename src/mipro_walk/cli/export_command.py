@@ -28,7 +28,7 @@ def export(
         str | None,
         typer.Argument(
             metavar="[ID|DIR]",
-            help="A job id or a folder of result files; by default the newest of `run`, else the last finished job.",
+            help="A job id, folder of results or project; by default the newest of `run`, else the last finished job.",
             autocompletion=complete_job_id,
         ),
     ] = None,

@@ -14,7 +14,7 @@ from mipro_walk.cli.job_session import JobBackend, complete_job_id, open_backend
 from mipro_walk.cli.results_command import JOB_ID, last_finished, read_documents
 from mipro_walk.cli.train_command import Backend
 from mipro_walk.errors import ConfigError, IncompleteError, MiproWalkError
-from mipro_walk.results import DOCUMENT_NAMES, JOB_METADATA, REPORT
+from mipro_walk.results import DOCUMENT_NAMES, JOB_METADATA, REPORT, results_in
 
 Documents = Mapping[str, Mapping[str, Any]]
 
@@ -24,7 +24,7 @@ def report(
         str | None,
         typer.Argument(
             metavar="[ID|DIR]",
-            help="A job id or a folder of result files; by default the last finished job.",
+            help="A job id, folder of results or project; by default the last finished job.",
             autocompletion=complete_job_id,
         ),
     ] = None,
@@ -54,7 +54,7 @@ def _find(target: str | None, backend: str | None) -> tuple[Documents, Path | No
     """Return the documents, and the folder that holds the files of the same run."""
     if target is not None and not JOB_ID.fullmatch(target):
         path = Path(target).expanduser().absolute()
-        folder = path.parent if path.name in (*DOCUMENT_NAMES, REPORT) else path
+        folder = path.parent if path.name in (*DOCUMENT_NAMES, REPORT) else results_in(path)
         return read_documents(folder), folder
     with open_backend(backend) as opened:
         return _of_job(opened, target or last_finished(opened.client.jobs()))

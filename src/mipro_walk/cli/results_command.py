@@ -16,7 +16,7 @@ from mipro_walk.cli.console import stderr_console, stdout_console
 from mipro_walk.cli.job_session import complete_job_id, open_backend
 from mipro_walk.cli.train_command import AsJson, Backend, print_json
 from mipro_walk.errors import ConfigError, PrerequisiteError
-from mipro_walk.results import DOCUMENT_NAMES
+from mipro_walk.results import DOCUMENT_NAMES, results_in
 
 JOB_ID = re.compile(r"pl_[0-9A-Za-z_-]{1,80}")
 MAX_BYTES = 50_000_000
@@ -27,7 +27,7 @@ def results(
         str | None,
         typer.Argument(
             metavar="[ID|DIR]",
-            help="A job id or a folder of result files; by default the newest of `run`, else the last finished job.",
+            help="A job id, folder of results or project; by default the newest of `run`, else the last finished job.",
             autocompletion=complete_job_id,
         ),
     ] = None,
@@ -78,7 +78,7 @@ def find_documents(target: str | None, backend: str | None) -> tuple[dict[str, A
     """
     if target is not None and not JOB_ID.fullmatch(target):
         path = Path(target).expanduser().absolute()
-        given = path.parent if path.name in DOCUMENT_NAMES else path
+        given = path.parent if path.name in DOCUMENT_NAMES else results_in(path)
         return read_documents(given), given
     if target is None and backend is None:
         usual = _newest_of_the_work_folders()

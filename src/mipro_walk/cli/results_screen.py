@@ -25,6 +25,7 @@ from mipro_walk.counting import agreeing, counted
 from mipro_walk.results import BEST_PROMPT, EXPLANATIONS, JOB_METADATA, REPORT, SCORE_HISTORY
 from mipro_walk.results.usage import local_server_command, usage_in_python, usage_title
 from mipro_walk.results.words import (
+    disagreement_in_words,
     indifference_in_words,
     power_in_words,
     recommendation_in_words,
@@ -34,7 +35,7 @@ from mipro_walk.results.words import (
 
 MAX_DEMONSTRATIONS = 12
 QUERY_WIDTH = 200
-CONFIG_NAME = "mipro_config.toml"
+CONFIG_NAME, TASK_NAME = "mipro_config.toml", "task.toml"
 Documents = Mapping[str, Mapping[str, Any]]
 
 
@@ -77,6 +78,8 @@ def _verdict(best: Mapping[str, Any], console: Console) -> None:
             console.print(Text(unknown_in_words(score), style="yellow"))
         moved = f"{gained} {agreeing(gained, 'was', 'were')} gained and {score['lost']} lost. "
         console.print(Text(f"Of {counted(score['n'], 'row')} {moved}", style="dim"))
+        if doubt := disagreement_in_words(score):
+            console.print(Text(doubt, style="dim"))
         console.print(Text(power_in_words(score), style="dim"))
 
 
@@ -184,7 +187,7 @@ def _expected_and_used(phase: Mapping[str, Any], actual: Mapping[str, Any]) -> t
     used = actual.get(phase["name"]) or {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost_usd": 0.0}
     expected, spent = phase["prompt_tokens"] + phase["completion_tokens"], used["prompt_tokens"]
     return (
-        f"{phase['calls'] + phase['proposals']:,} / {used['calls']:,}",
+        f"{phase['calls'] + phase['proposals'] + phase.get('judgements', 0):,} / {used['calls']:,}",
         f"{expected:,} / {spent + used['completion_tokens']:,}",
         f"{_dollars((phase['cost_usd'] or {}).get('expected'))} / {_dollars(used['cost_usd'])}",
     )
@@ -246,6 +249,8 @@ def _more_budget(metadata: Mapping[str, Any], folder: Path | None) -> str | None
     config = folder.parent / CONFIG_NAME if folder is not None else None
     if not isinstance(budget, int) or config is None or not config.is_file():
         return None
+    if (config.parent / TASK_NAME).is_file():
+        return f"MIPRO_WALK_BUDGET={4 * budget} mipro-walk optimize {shlex.quote(str(config.parent))}"
     # `run` starts the task app again, on the same rows; `train` alone would not.
     kind, _, detail = str((metadata.get("data") or {}).get("source") or "").partition(": ")
     rows = {"path": f" --data {shlex.quote(detail)}", "hub": " --data hub"}.get(kind, "")

@@ -136,20 +136,22 @@ def generation_opened(number: int, space: SearchSpace, before: Sequence[int], le
     return [Event("mipro.generation", text, data), *(event for events in proposed for event in events)]
 
 
-def trial_ended(trial: TrialRecord, total: int, plan: Plan, space: SearchSpace, is_new_leader: bool) -> list[Event]:
-    """Report one trial: start, score, a new leader if there is one, end (the published client counts on the pairs)."""
-    data = trial.as_dict()
-    start = {
-        "iteration": trial.iteration,
+def trial_started(iteration: int, rows: int, total: int, plan: Plan) -> Event:
+    """Open a trial of so many rows; :func:`trial_ended` closes it (the published client counts on the pairs)."""
+    data = {
+        "iteration": iteration,
         "num_iterations": total,
         "num_trials_per_iteration": 1,
-        "batch_size": len(trial.seeds),
+        "batch_size": rows,
         "max_rollouts": plan.budget,
     }
-    found = [
-        Event("mipro.iteration.start", f"Iteration {trial.iteration + 1}/{total}", start),
-        _trial_complete(data, total),
-    ]
+    return Event("mipro.iteration.start", f"Iteration {iteration + 1}/{total}", data)
+
+
+def trial_ended(trial: TrialRecord, total: int, space: SearchSpace, is_new_leader: bool) -> list[Event]:
+    """Report how one trial ended: its score, a new leader if there is one, its end."""
+    data = trial.as_dict()
+    found = [_trial_complete(data, total)]
     if is_new_leader:
         leader = {**data, **key_as_dict(trial.best_key)}
         text = f"  New best: {space.describe(trial.best_key)}"

@@ -142,7 +142,8 @@ class Race:
     def _buy(self, goals: Mapping[Key, int], rung: Rung | None = None) -> str | None:
         """Answer rows until each candidate has as many as its goal; return the reason if it was stopped on the way.
 
-        Candidate by candidate, since that reuses the model's prompt cache. A candidate's trial ends with its last row.
+        Candidate by candidate, since that reuses the model's prompt cache. A candidate's trial starts with its first
+        row and ends with its last one; of those that share a chunk each is told to start when the one before has ended.
         """
         rows = {key: self.board.order[self.board.rows_of(key) : goal] for key, goal in goals.items()}
         queue = [(key, seed) for key, seeds in rows.items() for seed in seeds]
@@ -150,10 +151,14 @@ class Race:
             if start and (reason := self.run.ask_outside()):
                 return reason
             chunk = queue[start : start + CHUNK]
+            if rung:
+                self._open_trial(*chunk[0], rows)
             self._answer(chunk)
-            for key, seed in chunk:
+            for number, (key, seed) in enumerate(chunk, start=1):
                 if rung and seed == rows[key][-1]:
                     self._close_trial(rung, key, rows[key])
+                    if number < len(chunk):
+                        self._open_trial(*chunk[number], rows)
         return None
 
     def _answer(self, chunk: Sequence[tuple[Key, int]]) -> None:
@@ -161,6 +166,12 @@ class Race:
         rollouts = [Rollout(entry.candidate, "val", seed) for entry, (_, seed) in zip(entries, chunk, strict=True)]
         for (key, seed), outcome in zip(chunk, self.run.buy(rollouts), strict=True):
             self.board.record(key, seed, outcome)
+
+    def _open_trial(self, key: Key, seed: int, rows: Mapping[Key, Sequence[int]]) -> None:
+        """Report that a trial starts, if ``seed`` is the first of its rows."""
+        if seed == rows[key][0]:
+            total, plan = self.run.settings.num_iterations, self.run.plan
+            self.run.emit(events.trial_started(len(self.trials), len(rows[key]), total, plan))
 
     def _close_trial(self, rung: Rung, key: Key, seeds: Sequence[int]) -> None:
         settings, entry = self.run.settings, self.board.entries[key]
@@ -189,9 +200,8 @@ class Race:
         )
         entry.trials.append(trial.iteration)
         self.trials.append(trial)
-        for event in events.trial_ended(
-            trial, settings.num_iterations, self.run.plan, self.space, trial.best_key != self._incumbent
-        ):
+        is_new_leader = trial.best_key != self._incumbent
+        for event in events.trial_ended(trial, settings.num_iterations, self.space, is_new_leader):
             self.run.emit(event)
         self._incumbent = best.key
 

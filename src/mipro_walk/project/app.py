@@ -14,7 +14,6 @@ from mipro_walk.project.loading import PINNED, Project
 from mipro_walk.project.questions import answer_fields, question_messages
 from mipro_walk.project.scorers.base import Graded, UnreadableError
 from mipro_walk.project.scorers.judged import unreadable_rating
-from mipro_walk.types import fingerprint
 from task_apps.serving.app import create_app as serve_service
 from task_apps.serving.contract import OUTPUT_MODES, Ask, Json, OutputMode, PoolError, Rollout, ScoringError
 from task_apps.serving.documents import DEFAULT_SPLIT, LIMITS, completion_body
@@ -72,7 +71,10 @@ class ProjectService:
             "kind": definition.kind,
             "metric": definition.metric,
             "labels": list(project.labels),
-            "splits": {split: {"rows": len(rows), "sha256": self._hash(split)} for split, rows in project.rows.items()},
+            "splits": {
+                split: {"rows": len(project.rows[split]), "sha256": sha256}
+                for split, sha256 in project.split_hashes.items()
+            },
             "source": {"name": "project", "detail": project.source, "licence": "", "notes": self._notes()},
             "task": self._task(),
             "prompt": {
@@ -166,10 +168,6 @@ class ProjectService:
 
     def _notes(self) -> list[str]:
         return [finding.text for finding in self.project.findings]
-
-    def _hash(self, split: str) -> str:
-        # The scoring belongs to it: other scores for the same rows are other outcomes.
-        return fingerprint([self.project.identity, split])
 
 
 async def _ask_judge(project: Project, asked: ToJudge, request: RolloutRequest, judge: Ask) -> Graded:

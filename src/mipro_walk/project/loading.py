@@ -74,6 +74,11 @@ class Project:
         return self.scorer if isinstance(self.scorer, Judged) else None
 
     @property
+    def split_hashes(self) -> dict[str, str]:
+        """Return what the task app says of its splits. Scoring belongs to it: other scores are other outcomes."""
+        return {split: fingerprint([self.identity, split]) for split in self.rows}
+
+    @property
     def pinned(self) -> tuple[ProjectRow, ...]:
         """Return the rows that must not get worse."""
         return self.rows.get(PINNED, ())

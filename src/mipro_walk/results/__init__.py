@@ -9,6 +9,7 @@ from mipro_walk.results.names import (
     REPORT,
     SCORE_HISTORY,
     SELECTED_DEMOS,
+    results_in,
 )
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "SCORE_HISTORY",
     "SELECTED_DEMOS",
     "add_checksum",
+    "results_in",
     "write_documents",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mipro_walk.errors import ConfigError, PrerequisiteError
-from mipro_walk.results.names import BEST_PROMPT
+from mipro_walk.results.names import BEST_PROMPT, results_in
 from mipro_walk.types import Candidate, Demonstration
 
 MAX_BYTES = 50_000_000
@@ -16,7 +16,7 @@ FIX = "Name a best_prompt.json, or the folder that holds one."
 
 
 def read_prompt(path: Path) -> Candidate:
-    """Return the recommended prompt in a file, or in the ``best_prompt.json`` of a folder.
+    """Return the recommended prompt in a file, or in the ``best_prompt.json`` of a folder or a project.
 
     What counts is ``instruction.content`` and ``demonstrations``.
 
@@ -24,7 +24,7 @@ def read_prompt(path: Path) -> Candidate:
         ConfigError: it is no such file.
         PrerequisiteError: it cannot be read.
     """
-    file = path / BEST_PROMPT if path.is_dir() else path
+    file = results_in(path) / BEST_PROMPT if path.is_dir() else path
     document = _read(file)
     instruction = document.get("instruction")
     text = instruction.get("content") if isinstance(instruction, dict) else None

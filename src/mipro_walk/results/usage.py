@@ -24,7 +24,7 @@ def usage_in_python(best: Mapping[str, Any], path: object) -> list[str]:
         "import json, os",
         "from openai import OpenAI",
         f"best = json.load(open({str(path)!r}, encoding='utf-8'))",
-        "query = 'Where is my card?'",
+        f"query = {_sample_query(best)!r}",
     ]
     if best.get("request"):
         return [
@@ -41,6 +41,11 @@ def usage_in_python(best: Mapping[str, Any], path: object) -> list[str]:
         "answer = client.chat.completions.create(model=best['model']['model'], messages=messages)",
         "print(answer.choices[0].message.content)",
     ]
+
+
+def _sample_query(best: Mapping[str, Any]) -> str:
+    is_banking = str(best.get("task")).startswith("banking77")
+    return "Where is my card?" if is_banking else "your text"
 
 
 def usage_title(best: Mapping[str, Any]) -> str:

@@ -47,6 +47,17 @@ def p_value_in_words(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def disagreement_in_words(score: Mapping[str, Any]) -> str | None:
+    """Return why a test whose interval leaves zero out, or whose p is small, shows no gain; ``None`` if it agrees."""
+    if score["verdict"] != "no significant gain":
+        return None
+    if score["low"] > 0 or score["high"] < 0:
+        return "The interval leaves 0 out, but p is not below 0.05; a verdict needs both."
+    if score["p_value"] < 0.05:
+        return "p is below 0.05, but the interval holds 0; a verdict needs both."
+    return None
+
+
 def _untested(best: BestPrompt) -> str:
     found = best.get("search_score")
     start = "Not tested: no unseen rows were scored, so whether this prompt is better is not known."

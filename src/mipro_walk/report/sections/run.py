@@ -114,7 +114,7 @@ def _phases(metadata: Document) -> list[tuple[str, ...]]:
         rows.append(
             (
                 phase["name"],
-                f"{phase['calls'] + phase['proposals']:,}",
+                f"{phase['calls'] + phase['proposals'] + phase.get('judgements', 0):,}",
                 f"{used['calls']:,}",
                 *(f"{sum(part[name] for name in _TOKENS):,}" for part in (phase, used)),
                 dollars((phase["cost_usd"] or {}).get("expected")),

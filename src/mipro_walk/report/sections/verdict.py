@@ -8,6 +8,7 @@ from typing import Any
 from mipro_walk.counting import counted
 from mipro_walk.report.charts.outcome import difference
 from mipro_walk.results.words import (
+    disagreement_in_words,
     headline,
     p_value_in_words,
     points,
@@ -78,5 +79,6 @@ def _search_figures(best: Document) -> list[tuple[str, str, str]]:
 
 
 def _notes(score: Document) -> list[str]:
-    notes = [power_in_words(score)]
+    doubt = disagreement_in_words(score)
+    notes = [*([doubt] if doubt else []), power_in_words(score)]
     return [unknown_in_words(score), *notes] if score.get("excluded") else notes

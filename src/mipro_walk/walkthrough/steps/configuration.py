@@ -160,10 +160,10 @@ def show_plan(ctx: Context, config: RunConfig, plan: SearchPlan, expected: Forec
     rows = [_phase_row(phase, detail[phase.name]) for phase in expected.phases if phase.calls or phase.proposals]
     tokens = sum(phase.prompt_tokens + phase.completion_tokens for phase in expected.phases)
     total = ("All", str(expected.calls), f"{tokens:,}", _dollars(expected.cost_usd), time_in_words(expected.seconds))
-    ctx.ui.table(
-        ("Phase", "Calls", "Tokens", "Cost", "What"),
-        [*rows, (*total[:4], f"and {counted(expected.proposals, 'proposal')}")],
-    )
+    beside = f"and {counted(expected.proposals, 'proposal')}"
+    if expected.judgements:
+        beside += f", {counted(expected.judgements, 'answer')} to judge"
+    ctx.ui.table(("Phase", "Calls", "Tokens", "Cost", "What"), [*rows, (*total[:4], beside)])
     model = f"{config.policy.provider}/{config.policy.model}"
     ctx.ui.fields([("model", model), ("time", total[4]), ("cost", cost_in_words(expected.cost_usd))])
 
