@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-from mipro_walk.clients.chat import Attempt, CallFailed, ChatGateway
+from mipro_walk.clients.attempts import Attempt
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.replies import CallFailed
 from mipro_walk.errors import ConfigError, IncompleteError, KeyMissingError, MiproWalkError, UnreachableError
 from mipro_walk.types import Usage
 

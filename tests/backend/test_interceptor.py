@@ -19,7 +19,9 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from mipro_walk.backend.interceptor import PREFIX, Interceptor, RolloutPolicy, create_router
-from mipro_walk.clients.chat import Attempt, ChatGateway, Endpoint
+from mipro_walk.clients.attempts import Attempt
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.endpoints import Endpoint
 from mipro_walk.types import Candidate, Demonstration
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI
 

@@ -18,19 +18,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mipro_walk.clients.chat import (
-    Attempt,
-    CallFailed,
-    CallOptions,
-    ChatGateway,
-    Endpoint,
-    FatalCallError,
-    GatewayThread,
-    Pacing,
-    endpoint_for,
-)
-from mipro_walk.clients.limits import AdaptiveLimit
+from mipro_walk.clients.attempts import Attempt
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.endpoints import Endpoint, endpoint_for
+from mipro_walk.clients.gateway_thread import GatewayThread
+from mipro_walk.clients.limits import AdaptiveLimit, Pacing
 from mipro_walk.clients.rates import RateLimit
+from mipro_walk.clients.replies import CallFailed, FatalCallError
+from mipro_walk.clients.request_form import CallOptions
 from mipro_walk.errors import ConfigError, IncompleteError
 from tests.fakes.openai_server import FAULTS, Received, Scripted, ScriptedOpenAI, keyword_answer
 
