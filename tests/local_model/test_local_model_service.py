@@ -12,8 +12,9 @@ import httpx
 import pytest
 import uvicorn
 
+from mipro_walk.local_model.app import MAX_BODY_BYTES, Settings, create_app
 from mipro_walk.local_model.engine import QueueFullError, RequestRefusedError, Worker
-from mipro_walk.local_model.service import MAX_BODY_BYTES, Settings, create_app, main
+from mipro_walk.local_model.service import main
 
 KEY = "test-key-é"
 DEADLINE = 10.0
