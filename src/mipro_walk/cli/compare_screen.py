@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from mipro_walk.cli.live_displays import is_ascii_only
+from mipro_walk.cli.console import is_ascii_only
 from mipro_walk.cli.visible import foreign, one_line, visible
 
 NAME_WIDTH = 40
