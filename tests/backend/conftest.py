@@ -6,6 +6,8 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,15 +101,22 @@ def wait_for(client: BackendClient, job_id: str, *statuses: str, seconds: float 
     raise AssertionError(f"still {status}")
 
 
-@pytest.fixture
-def stage(tmp_path, monkeypatch):
-    monkeypatch.setenv("MIPRO_WALK_HOME", str(tmp_path / "home"))
+@contextmanager
+def staged(folder: Path) -> Iterator[Stage]:
+    """Give a stage on which nothing runs yet but the model; what is started on it ends with it."""
     with ScriptedOpenAI(answer=scripted_answer) as model:
-        built = Stage(tmp_path, model)
-        built.start_task_app()
+        built = Stage(folder, model)
         yield built
         for client in built.clients:
             client.close()
         for process in (built.backend, built.task_app):
             if process is not None:
                 process.stop()
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIPRO_WALK_HOME", str(tmp_path / "home"))
+    with staged(tmp_path) as built:
+        built.start_task_app()
+        yield built

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 ColorMode = Literal["auto", "always", "never"]
 COLOR_VARIABLE = "MIPRO_WALK_COLOR"
-MIN_WIDTH = 40
 NARROW = 60
 """Columns below which tables become lines."""
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mipro_walk.clients.endpoints import Endpoint
 from mipro_walk.clients.pricing import price, price_at
 from mipro_walk.clients.replies import CallFailed, Completion, Redactor, Reply
+from mipro_walk.clients.request_form import CallOptions
 
 Status = Literal["ok", "retry", "failed"]
 
@@ -73,17 +74,11 @@ class AttemptRecorder:
     """Writes attempts down in threads of its own: prices load slowly and a ledger writes to disk."""
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        redact: Redactor,
-        *,
-        prices: tuple[float, float] | None,
-        on_attempt: OnAttempt,
-        max_concurrent: int,
+        self, endpoint: Endpoint, options: CallOptions, redact: Redactor, on_attempt: OnAttempt, max_concurrent: int
     ) -> None:
         self._endpoint = endpoint
         self._redact = redact
-        self._prices = prices
+        self._prices = options.prices
         self._on_attempt = on_attempt
         # Several, so that records which come together can become durable together.
         self._threads = ThreadPoolExecutor(max(1, max_concurrent), thread_name_prefix="model-calls")

@@ -106,9 +106,7 @@ class ChatGateway:
         self._answers = 0
         self._fatal: FatalCallError | None = None
         self._form = RequestForm(endpoint, self.options)
-        self._recorder = AttemptRecorder(
-            endpoint, self._redact, prices=self.options.prices, on_attempt=on_attempt, max_concurrent=max_concurrent
-        )
+        self._recorder = AttemptRecorder(endpoint, self.options, self._redact, on_attempt, max_concurrent)
         self._transport = Transport(endpoint, max_concurrent=max_concurrent, extra_headers=self.options.extra_headers)
 
     @property
