@@ -101,6 +101,17 @@ def wait_for(client: BackendClient, job_id: str, *statuses: str, seconds: float 
     raise AssertionError(f"still {status}")
 
 
+def submit_and_kill(stage: Stage, client: BackendClient, document: dict[str, Any], delays: Iterator[float]) -> Any:
+    """Submit a job, kill its backend after each delay; return the last client and the job's id once it has ended."""
+    job_id = client.submit(document)
+    for delay in delays:
+        time.sleep(delay)
+        stage.kill_backend()
+        client = stage.start_backend()
+    wait_for(client, job_id, "succeeded")
+    return client, job_id
+
+
 @contextmanager
 def staged(folder: Path) -> Iterator[Stage]:
     """Give a stage on which nothing runs yet but the model; what is started on it ends with it."""
@@ -112,6 +123,12 @@ def staged(folder: Path) -> Iterator[Stage]:
         for process in (built.backend, built.task_app):
             if process is not None:
                 process.stop()
+
+
+@pytest.fixture
+def model():
+    with ScriptedOpenAI(answer=scripted_answer) as server:
+        yield server
 
 
 @pytest.fixture
