@@ -37,8 +37,8 @@ STEADY_EVENTS = TRIAL_EVENTS | PROPOSAL_EVENTS | {"mipro.test.progress", "mipro.
 """Events that may come many a second, as in a replay: plain shows the latest of them."""
 
 
-class NoDisplay:
-    """Shows nothing; the base of the others."""
+class Display:
+    """Shows one job; this one shows nothing of it. The terminal is in order again when its context is left."""
 
     def __init__(self, console: Console, job_id: str) -> None:
         self.console = console
@@ -52,23 +52,23 @@ class NoDisplay:
         return None
 
     def event(self, event: Mapping[str, Any], now: float) -> None:
-        """Show nothing."""
+        """Show an event. ``now`` is monotonic, in seconds."""
 
     def remember(self, event: Mapping[str, Any]) -> None:
-        """Show nothing."""
+        """Take an event that was shown in an earlier session."""
 
     def status(self, status: Mapping[str, Any]) -> None:
-        """Remember it."""
+        """Take a new status document."""
         self.last = status
 
     def tick(self, now: float) -> None:
-        """Stay silent."""
+        """Be alive: called at least once a second."""
 
     def say(self, message: str) -> None:
-        """Stay silent."""
+        """Say something of the watcher itself."""
 
     def finish(self, status: Mapping[str, Any]) -> None:
-        """Stay silent."""
+        """Leave the static summary."""
 
     def _line(self, text: Text | str) -> None:
         line = Text(text) if isinstance(text, str) else text
@@ -76,7 +76,7 @@ class NoDisplay:
         self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
 
 
-class LogDisplay(NoDisplay):
+class LogDisplay(Display):
     """One JSON object a line: events, then the last status."""
 
     def event(self, event: Mapping[str, Any], now: float) -> None:
@@ -95,7 +95,7 @@ class LogDisplay(NoDisplay):
         self.console.print(Text(json.dumps(document)), highlight=False, soft_wrap=True)
 
 
-class PlainDisplay(NoDisplay):
+class PlainDisplay(Display):
     """Lines that only ever go down: one for an event, at most one a second of the frequent kinds."""
 
     def __init__(self, console: Console, job_id: str) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mipro_walk.cli.charts import sparkline
 from mipro_walk.cli.console import NARROW, is_ascii_only
-from mipro_walk.cli.line_displays import TRIAL_EVENTS, NoDisplay, event_line
+from mipro_walk.cli.line_displays import TRIAL_EVENTS, Display, event_line
 from mipro_walk.cli.progress_words import (
     best_in_words,
     phase_in_words,
@@ -30,7 +30,7 @@ REFRESH_PER_SECOND = 4
 SHOWN_TRIALS = 5
 
 
-class RichDisplay(NoDisplay):
+class RichDisplay(Display):
     """A live panel at the bottom, event lines scrolling above it."""
 
     def __init__(self, console: Console, job_id: str) -> None:
