@@ -33,7 +33,9 @@ from mipro_walk.backend.in_process import Banking77World, data_hash, load_data
 from mipro_walk.backend.local_model import LocalModel
 from mipro_walk.backend.preparation import to_ledger
 from mipro_walk.backend.stops import Wishes
-from mipro_walk.clients.chat import Attempt, ChatGateway, GatewayThread
+from mipro_walk.clients.attempts import Attempt
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.gateway_thread import GatewayThread
 from mipro_walk.comparison.intervals import Interval, Scores, differences, known_mean, over_runs, wilson
 from mipro_walk.comparison.methods import Contest, Counted, Found, keep_baseline, random_search, search
 from mipro_walk.config import RunConfig, get_profile, parse_config

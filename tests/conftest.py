@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from mipro_walk.ledger import Ledger
 
 # A shell that starts us in the background ignores Ctrl-C for us and for every process we start; tests that press it
 # need it as a person has it.
@@ -20,3 +23,11 @@ def environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(found)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger in a folder of its own."""
+    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
+    yield opened
+    opened.close()

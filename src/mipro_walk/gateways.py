@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mipro_walk.clients.chat import Attempt as GatewayAttempt
-from mipro_walk.clients.chat import CallOptions, ChatGateway
+from mipro_walk.clients.attempts import OnAttempt
+from mipro_walk.clients.chat import ChatGateway
 from mipro_walk.clients.endpoints import Endpoint, endpoint_for
 from mipro_walk.clients.limits import Pacing
 from mipro_walk.clients.rates import RateLimit
+from mipro_walk.clients.request_form import CallOptions
 from mipro_walk.config import ModelConfig, ModelOptions, Role, RunConfig
 from mipro_walk.config.trust import CUSTOM_KEY_VARIABLE, Trust
 
@@ -38,9 +39,7 @@ class Gateways:
     pacing: Pacing = field(default_factory=Pacing)
     _rates: dict[tuple[Any, ...], RateLimit] = field(default_factory=dict)
 
-    def make(
-        self, role: Role, on_attempt: Callable[[GatewayAttempt], None], model: ModelConfig | None = None
-    ) -> ChatGateway:
+    def make(self, role: Role, on_attempt: OnAttempt, model: ModelConfig | None = None) -> ChatGateway:
         """Return the gateway of a role; ``model`` stands in for the configured one.
 
         Raises:

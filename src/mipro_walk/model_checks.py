@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-from mipro_walk.clients.chat import Attempt, CallFailed, ChatGateway
+from mipro_walk.clients.attempts import Attempt, OnAttempt
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.replies import CallFailed
 from mipro_walk.errors import ConfigError, IncompleteError, KeyMissingError, MiproWalkError, UnreachableError
 from mipro_walk.types import Usage
 
 Status = Literal["OK", "WARN", "FAIL"]
-OnAttempt = Callable[[Attempt], None]
 MakeGateway = Callable[[OnAttempt], ChatGateway]
 """Makes a gateway that tells of its attempts; called again after a failure that ends one for good."""
 

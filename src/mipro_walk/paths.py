@@ -12,7 +12,7 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,17 +160,9 @@ def write_private(path: Path, data: bytes) -> None:
     Raises:
         PrerequisiteError: the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        _write_new(temporary, data)
+    fix = "Free some space or make the folder writable, or choose another one with --workdir."
+    with _written_beside(path, data, fix, f" ({len(data)} bytes)") as temporary:
         os.replace(temporary, path)
-    except OSError as exc:
-        raise PrerequisiteError(
-            f"Cannot write {path}: {exc.strerror or exc} ({len(data)} bytes).",
-            "Free some space or make the folder writable, or choose another one with --workdir.",
-        ) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def create_private(path: Path, data: bytes) -> None:
@@ -180,19 +172,9 @@ def create_private(path: Path, data: bytes) -> None:
         FileExistsError: there is something of that name, be it a link to nothing.
         PrerequisiteError: the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        _write_new(temporary, data)
+    fix = "Free some space or make the folder writable, or choose another path."
+    with _written_beside(path, data, fix, f" ({len(data)} bytes)") as temporary:
         os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError as exc:
-        raise PrerequisiteError(
-            f"Cannot write {path}: {exc.strerror or exc} ({len(data)} bytes).",
-            "Free some space or make the folder writable, or choose another path.",
-        ) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_private(path: Path) -> bytes | None:
@@ -249,28 +231,33 @@ def open_log(path: Path) -> int:
     return descriptor
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+@contextlib.contextmanager
+def _written_beside(path: Path, data: bytes, fix: str, size: str = "") -> Iterator[Path]:
+    """Write ``data`` under another name of mode 0600 and give that: inside, it gets its own name at once or never."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        raise PrerequisiteError(f"Cannot write {path}: {exc.strerror or exc}{size}.", fix) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write_first(path: Path, data: bytes) -> bytes:
     """Write ``data`` unless somebody was faster; return what the file holds now. No reader sees half of it."""
     private_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        _write_new(temporary, data)
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    except OSError as exc:
-        raise PrerequisiteError(
-            f"Cannot write {path}: {exc.strerror or exc}.", f"Set {HOME_VARIABLE} to another folder."
-        ) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        contextlib.suppress(FileExistsError),
+        _written_beside(path, data, f"Set {HOME_VARIABLE} to another folder.") as temporary,
+    ):
+        os.link(temporary, path)
     return read_private(path) or b""
 
 

@@ -6,6 +6,8 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,15 +101,39 @@ def wait_for(client: BackendClient, job_id: str, *statuses: str, seconds: float 
     raise AssertionError(f"still {status}")
 
 
-@pytest.fixture
-def stage(tmp_path, monkeypatch):
-    monkeypatch.setenv("MIPRO_WALK_HOME", str(tmp_path / "home"))
+def submit_and_kill(stage: Stage, client: BackendClient, document: dict[str, Any], delays: Iterator[float]) -> Any:
+    """Submit a job, kill its backend after each delay; return the last client and the job's id once it has ended."""
+    job_id = client.submit(document)
+    for delay in delays:
+        time.sleep(delay)
+        stage.kill_backend()
+        client = stage.start_backend()
+    wait_for(client, job_id, "succeeded")
+    return client, job_id
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Stage]:
+    """Give a stage on which nothing runs yet but the model; what is started on it ends with it."""
     with ScriptedOpenAI(answer=scripted_answer) as model:
-        built = Stage(tmp_path, model)
-        built.start_task_app()
+        built = Stage(folder, model)
         yield built
         for client in built.clients:
             client.close()
         for process in (built.backend, built.task_app):
             if process is not None:
                 process.stop()
+
+
+@pytest.fixture
+def model():
+    with ScriptedOpenAI(answer=scripted_answer) as server:
+        yield server
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIPRO_WALK_HOME", str(tmp_path / "home"))
+    with staged(tmp_path) as built:
+        built.start_task_app()
+        yield built

@@ -18,7 +18,7 @@ from mipro_walk.paths import backend_key, home
 from mipro_walk.request_template import RequestTemplate
 from mipro_walk.results import BEST_PROMPT, DOCUMENT_NAMES, JOB_METADATA, write_documents
 from mipro_walk.results.files import encode
-from tests.backend.conftest import scripted_answer, wait_for
+from tests.backend.conftest import scripted_answer, submit_and_kill, wait_for
 from tests.fakes.openai_server import Scripted
 
 SAME_BYTES = tuple(name for name in DOCUMENT_NAMES if name != JOB_METADATA)
@@ -129,12 +129,8 @@ def test_killed_again_and_again_and_resumed_gives_the_same_bytes_and_pays_nothin
 
     delays = random.Random(rng_seed)
     stage.model.answer = lambda body: Scripted(scripted_answer(body), delay_seconds=0.02)
-    job_id = client.submit(stage.document(rng_seed=rng_seed))
-    for _ in range(5):
-        time.sleep(delays.uniform(0.2, 1.0))
-        stage.kill_backend()
-        client = stage.start_backend()
-    wait_for(client, job_id, "succeeded")
+    document = stage.document(rng_seed=rng_seed)
+    client, job_id = submit_and_kill(stage, client, document, (delays.uniform(0.2, 1.0) for _ in range(5)))
 
     assert files(client, job_id) == expected
     repeated = policy_questions(stage.model) - calls

@@ -55,12 +55,6 @@ class Heard:
 
 
 @pytest.fixture
-def model():
-    with ScriptedOpenAI(answer=scripted_answer) as server:
-        yield server
-
-
-@pytest.fixture
 def bench(tmp_path, model):
     """Return what runs a comparison of methods with rng seeds, and the model's requests so far."""
     environ = {"OPENAI_API_KEY": model.key, "OPENAI_BASE_URL": model.base_url}

@@ -14,7 +14,7 @@ from mipro_walk.errors import ConfigError
 from mipro_walk.paths import backend_key, home
 from mipro_walk.results import BEST_PROMPT, JOB_METADATA, SCORE_HISTORY
 from mipro_walk.results.files import encode
-from tests.backend.conftest import scripted_answer, wait_for
+from tests.backend.conftest import scripted_answer, submit_and_kill, wait_for
 from tests.fakes.openai_server import Scripted
 
 SAME_BYTES = ("best_prompt.json", "score_history.json", "selected_demos.json", "explanations.json")
@@ -117,12 +117,8 @@ def test_killed_again_and_again_and_resumed_gives_the_same_bytes_and_pays_nothin
 
     stage.model.answer = lambda body: Scripted(answer(body), delay_seconds=0.03)
     delays = random.Random(1)
-    job_id = client.submit(document(stage))
-    for _ in range(5):
-        time.sleep(delays.uniform(0.2, 0.9))
-        stage.kill_backend()
-        client = stage.start_backend()
-    wait_for(client, job_id, "succeeded")
+    times = (delays.uniform(0.2, 0.9) for _ in range(5))
+    client, job_id = submit_and_kill(stage, client, document(stage), times)
 
     assert files(client, job_id) == expected
     repeated = questions(stage.model) - calls

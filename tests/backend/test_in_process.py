@@ -17,13 +17,7 @@ from mipro_walk.results import DOCUMENT_NAMES, JOB_METADATA
 from mipro_walk.results.files import encode
 from mipro_walk.types import Candidate, Demonstration
 from tests.backend.conftest import Stage, scripted_answer, wait_for
-from tests.fakes.openai_server import Scripted, ScriptedOpenAI
-
-
-@pytest.fixture
-def model():
-    with ScriptedOpenAI(answer=scripted_answer) as server:
-        yield server
+from tests.fakes.openai_server import Scripted
 
 
 def settings_for(tmp_path, model) -> BackendSettings:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import openai
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from mipro_walk.backend.interceptor import PREFIX, Interceptor, RolloutPolicy, create_router
-from mipro_walk.clients.chat import Attempt, ChatGateway, Endpoint
+from mipro_walk.clients.attempts import Attempt
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.endpoints import Endpoint
 from mipro_walk.types import Candidate, Demonstration
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI
+from tests.fakes.serving import served
 
 BASELINE = "Classify the message."
 CANDIDATE = Candidate("Name the intent.", (Demonstration("where is it", "card_arrival"),))
@@ -62,23 +62,6 @@ class Backend:
         return self.client.post(f"{self.url}{PREFIX}/{trial_id}/chat/completions?cid=trace_{trial_id}", **options)
 
 
-@contextmanager
-def _served(app: FastAPI) -> Iterator[str]:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", http="h11", timeout_graceful_shutdown=3))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        listener.close()
-
-
 @pytest.fixture
 def backend() -> Iterator[Backend]:
     loops: list[asyncio.AbstractEventLoop] = []
@@ -90,11 +73,11 @@ def backend() -> Iterator[Backend]:
 
     interceptor, app = Interceptor(), FastAPI(lifespan=lifespan)
     app.include_router(create_router(interceptor))
-    with ScriptedOpenAI(lambda _body: "card_arrival") as model, _served(app) as url:
-        served = Backend(model, url, interceptor, loops[0])
-        yield served
-        served.client.close()
-        for gateway in served.gateways:
+    with ScriptedOpenAI(lambda _body: "card_arrival") as model, served(app) as url:
+        running = Backend(model, url, interceptor, loops[0])
+        yield running
+        running.client.close()
+        for gateway in running.gateways:
             gateway.close_sync()
 
 

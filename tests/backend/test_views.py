@@ -6,7 +6,6 @@ import pytest
 
 from mipro_walk.backend import views
 from mipro_walk.backend.views import MIN_SECONDS, SHARE_OF_TIME, Views, history_of
-from mipro_walk.ledger import Ledger
 from mipro_walk.report.charts import progression as chart
 from mipro_walk.types import Event
 
@@ -37,13 +36,6 @@ class Stopwatch:
         self.now += self.cost
         self.drawn.append(len(history["iterations"]))
         return f"<svg>{len(history['iterations'])}</svg>"
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from benchmarks import banking77
 from benchmarks.banking77 import Bench, Record, RunKey
 from mipro_walk.backend.in_process import load_data
-from mipro_walk.clients.chat import Endpoint, GatewayThread
+from mipro_walk.clients.endpoints import Endpoint
+from mipro_walk.clients.gateway_thread import GatewayThread
 from mipro_walk.comparison.intervals import over_runs
 from mipro_walk.comparison.methods import Contest, Counted, bootstrapped, random_search
 from mipro_walk.config import get_profile, parse_config

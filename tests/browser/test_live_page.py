@@ -12,10 +12,10 @@ import pytest
 
 from mipro_walk.clients.backend import BackendClient
 from mipro_walk.paths import backend_key, home
-from tests.backend.conftest import Stage, scripted_answer, stage, wait_for  # noqa: F401 - stage is a fixture
+from tests.backend.conftest import scripted_answer, stage, staged, wait_for  # noqa: F401 - stage is a fixture
 from tests.browser.conftest import PHONE
 from tests.browser.shelf import put_job, trial
-from tests.fakes.openai_server import Scripted, ScriptedOpenAI
+from tests.fakes.openai_server import Scripted
 
 PAYLOAD = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>\"><svg onload=alert(3)>'; alert(4); //"
@@ -29,13 +29,9 @@ WRITTEN_OUT = "\\u202egnp.exe\\u200b\\u001b[31m"
 def quiet(tmp_path, monkeypatch):
     """A backend whose jobs the test writes itself; there is no task app."""
     monkeypatch.setenv("MIPRO_WALK_HOME", str(tmp_path / "home"))
-    with ScriptedOpenAI(answer=scripted_answer) as model:
-        built = Stage(tmp_path, model)
+    with staged(tmp_path) as built:
         built.start_backend()
         yield built
-        for client in built.clients:
-            client.close()
-        built.backend.stop()
 
 
 def slow(delay_seconds):

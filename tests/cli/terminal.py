@@ -1,8 +1,9 @@
-"""A real terminal for tests: the program under pexpect, its screen under pyte."""
+"""The program as tests start it: without a terminal, or in one (under pexpect, its screen under pyte)."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,23 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
     path = os.pathsep.join([str(PROJECT / "src"), str(PROJECT)])
     defaults = {"PYTHONPATH": path, "PYTHONUTF8": "1", "MIPRO_WALK_HOME": str(home), "HOME": str(home.parent)}
     return {**kept, **defaults, "TERM": "xterm-256color", **more}
+
+
+def run_command(
+    *arguments: object, env: dict[str, str], cwd: str | Path = "/", code: int | None = None, seconds: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run ``mipro-walk ARGUMENTS`` without a terminal; ``code`` is the exit code that it must have."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "mipro_walk", *map(str, arguments)],
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    assert code is None or done.returncode == code, done.stderr
+    return done
 
 
 class Terminal:

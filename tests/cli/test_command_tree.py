@@ -13,7 +13,7 @@ import pytest
 
 from mipro_walk.cli import reference
 from mipro_walk.cli.main import build
-from tests.cli.terminal import PROJECT, clean_environment
+from tests.cli.terminal import PROJECT, clean_environment, run_command
 
 HEAVY = ("optuna", "openai", "fastapi", "datasets", "sqlalchemy", "pydantic", "httpx", "numpy", "psutil", "rich.table")
 COMMANDS = {
@@ -99,8 +99,7 @@ def test_checks_are_readable_in_every_encoding(tmp_path: Path, encoding: str) ->
 
 def test_keys_are_masked_in_the_check_list(tmp_path: Path) -> None:
     environment = clean_environment(tmp_path / "h", OPENAI_API_KEY="sk-canary-1234567890wxyz", GROQ_API_KEY="gsk-short")
-    command = [sys.executable, "-P", "-m", "mipro_walk", "doctor", "--json", "--workdir", str(tmp_path / "w")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = run_command("doctor", "--json", "--workdir", tmp_path / "w", env=environment, code=0)
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["OPENAI_API_KEY"]["detail"] == "set: …wxyz"
     assert checks["GROQ_API_KEY"]["detail"] == "set: …"
@@ -112,13 +111,7 @@ def test_the_task_app_stays_until_it_is_stopped(tmp_path: Path) -> None:
     workdir = ["--workdir", str(tmp_path / "w")]
 
     def call(*arguments: str, code: int = 0) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "mipro_walk", "task-app", *arguments, "--json"],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == code, done.stderr
+        done = run_command("task-app", *arguments, "--json", env=environment, code=code)
         return json.loads(done.stdout or "null")
 
     started = call("start", "--port", "0", *workdir)

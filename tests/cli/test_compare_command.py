@@ -25,7 +25,7 @@ from mipro_walk.comparison.methods import METHODS
 from mipro_walk.comparison.runs import MissingRun
 from mipro_walk.errors import ConfigError
 from mipro_walk.types import Event, Outcome
-from tests.cli.terminal import Terminal, clean_environment
+from tests.cli.terminal import Terminal, clean_environment, run_command
 from tests.comparison.conftest import make_run
 from tests.comparison.test_document import SETTING
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI, keyword_answer
@@ -66,15 +66,7 @@ def environment(tmp_path: Path, model: ScriptedOpenAI | None = None) -> dict[str
 
 
 def call(tmp_path: Path, *arguments: object, model: ScriptedOpenAI | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "mipro_walk", "compare", *map(str, arguments)],
-        env=environment(tmp_path, model),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-    )
+    return run_command("compare", *arguments, env=environment(tmp_path, model), cwd=tmp_path)
 
 
 # ---- methods
@@ -203,14 +195,7 @@ def jobs(tmp_path, model, config):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder, demos in zip(folders, ("true", "false"), strict=True):
         config.write_text(f"{CONFIG}optimize_demos = {demos}\n", encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "mipro_walk", "optimize", str(config), "--yes", "--results", str(folder)],
-            env=environment(tmp_path, model),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        run_command("optimize", config, "--yes", "--results", folder, env=environment(tmp_path, model), code=0)
     return folders
 
 
@@ -240,14 +225,7 @@ def test_unknown_unfinished_and_mistaken_jobs_are_refused(tmp_path, model, confi
     options = call(tmp_path, "a", "b", "--methods", "mipro")
     assert (options.returncode, "belong to a comparison of methods" in options.stderr) == (2, True)
     model.answer = lambda body: Scripted.error(500)
-    stopped = subprocess.run(
-        [sys.executable, "-P", "-m", "mipro_walk", "optimize", str(config), "--yes"],
-        env=environment(tmp_path, model),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    assert stopped.returncode == 7
+    run_command("optimize", config, "--yes", env=environment(tmp_path, model), code=7)
     listed = subprocess.run(
         [sys.executable, "-c", LIST_JOBS, str(tmp_path / "home")], capture_output=True, text=True, check=True
     )

@@ -22,19 +22,11 @@ from mipro_walk.errors import (
     ScoreBelowThresholdError,
     UnreachableError,
 )
-from tests.cli.terminal import clean_environment
+from tests.cli.terminal import clean_environment, run_command
 
 
 def run(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "mipro_walk", *arguments],
-        env=clean_environment(home, **environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd="/",
-    )
+    return run_command(*arguments, env=clean_environment(home, **environment), seconds=60)
 
 
 @pytest.fixture

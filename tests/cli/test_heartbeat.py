@@ -116,7 +116,7 @@ def test_slow_model_call_of_a_job_in_process_is_said(tmp_path: Any, monkeypatch:
         )
     assert job.status == "succeeded"
     assert told[0]["status"] in ("queued", "running")
-    from mipro_walk.cli.live_displays import heartbeat as in_words
+    from mipro_walk.cli.progress_words import heartbeat as in_words
 
     assert in_words(told[-1]).startswith("... ")
     assert set(told[-1]["progress"]["usage"]) == {"policy", "meta"}

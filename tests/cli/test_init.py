@@ -6,14 +6,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mipro_walk.project.loading import load_project
-from tests.cli.terminal import Terminal, clean_environment
+from tests.cli.terminal import Terminal, clean_environment, run_command
 
 PROMPT = "›"
 
@@ -27,16 +26,9 @@ def tickets(tmp_path: Path) -> Path:
 
 
 def init(tmp_path: Path, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "mipro_walk", "init", *arguments],
-        env=clean_environment(tmp_path / "home", **environment),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+    return run_command(
+        "init", *arguments, env=clean_environment(tmp_path / "home", **environment), cwd=tmp_path, code=code
     )
-    assert done.returncode == code, done.stderr
-    return done
 
 
 def test_without_a_terminal_every_default_is_taken_and_told_as_json(tmp_path: Path, tickets: Path) -> None:
@@ -148,15 +140,9 @@ def test_a_sample_needs_no_data(tmp_path: Path) -> None:
 
 def test_config_check_reads_a_whole_project(tmp_path: Path, tickets: Path) -> None:
     def check(*arguments: str, code: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "mipro_walk", "config", "check", *arguments],
-            env=clean_environment(tmp_path / "home"),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
+        return run_command(
+            "config", "check", *arguments, env=clean_environment(tmp_path / "home"), cwd=tmp_path, code=code
         )
-        assert done.returncode == code, done.stderr
-        return done
 
     init(tmp_path, str(tickets), "--label", "team", "--folder", "p")
     assert "OK: p is a valid project (train 25, val 18, test 18 rows; 1 left out)." in check("p", code=0).stderr

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from mipro_walk.cli.live import Clock, follow
-from mipro_walk.cli.live_displays import RichDisplay
+from mipro_walk.cli.live_panel import RichDisplay
 from mipro_walk.cli.results_screen import render
 from tests.cli.scripted_backend import JOB_ID, FakeClock, ScriptedBackend, documents, event, status, trial_event
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -18,7 +16,7 @@ from mipro_walk.errors import MiproWalkError
 from mipro_walk.paths import backend_key, home
 from mipro_walk.processes import records, stop_record
 from tests.backend.conftest import stage  # noqa: F401 - a fixture
-from tests.cli.terminal import Terminal, clean_environment
+from tests.cli.terminal import Terminal, clean_environment, run_command
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/#code=([\w-]{43})(?:&job=(\w+))?")
 
@@ -142,9 +140,7 @@ def test_backend_open_uses_the_one_that_runs(stage, tmp_path: Path, browser: Pat
     found = ADDRESS.fullmatch((tmp_path / "opened.txt").read_text().strip())
     assert found
     assert found[1] == stage.backend.url
-    piped = subprocess.run(
-        [sys.executable, "-P", "-m", "mipro_walk", "backend", "--open"], env=environment, capture_output=True, text=True
-    )
+    piped = run_command("backend", "--open", env=environment)
     assert f"Live page: {stage.backend.url}/ " in piped.stderr
     assert "code=" not in piped.stdout + piped.stderr
     client = BackendClient(stage.backend.url, backend_key(home()))

@@ -18,43 +18,20 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mipro_walk.clients.chat import (
-    Attempt,
-    CallFailed,
-    CallOptions,
-    ChatGateway,
-    Endpoint,
-    FatalCallError,
-    GatewayThread,
-    Pacing,
-    endpoint_for,
-)
-from mipro_walk.clients.limits import AdaptiveLimit
+from mipro_walk.clients.attempts import Attempt
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.endpoints import Endpoint, endpoint_for
+from mipro_walk.clients.gateway_thread import GatewayThread
+from mipro_walk.clients.limits import AdaptiveLimit, Pacing
 from mipro_walk.clients.rates import RateLimit
+from mipro_walk.clients.replies import CallFailed, FatalCallError
+from mipro_walk.clients.request_form import CallOptions
 from mipro_walk.errors import ConfigError, IncompleteError
+from tests.fakes.clock import Clock
 from tests.fakes.openai_server import FAULTS, Received, Scripted, ScriptedOpenAI, keyword_answer
 
 BODY = {"messages": [{"role": "user", "content": "where is my card"}]}
 Answers = list["str | Scripted"]
-
-
-class Clock:
-    """A clock that moves when somebody sleeps by it."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-        await asyncio.sleep(0)
-
-    def pacing(self) -> Pacing:
-        return Pacing(self.sleep, self, random.Random(1))
 
 
 class Harness:

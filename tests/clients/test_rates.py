@@ -11,21 +11,7 @@ import pytest
 
 from mipro_walk.clients.limits import Pacing
 from mipro_walk.clients.rates import Bucket, RateLimit, expected_tokens
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        await asyncio.sleep(0)
-
-    def pacing(self) -> Pacing:
-        return Pacing(self.sleep, self, random.Random(1))
+from tests.fakes.clock import Clock
 
 
 def run(work: Coroutine[Any, Any, Any]) -> None:

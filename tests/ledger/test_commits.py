@@ -11,18 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from mipro_walk.ledger import Ledger
 from mipro_walk.types import Event
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
-    yield opened
-    opened.close()
+from tests.ledger.recorded_runs import new_job
 
 
 @pytest.fixture
 def job_id(ledger) -> str:
-    return ledger.create_job({}, algorithm="mipro", launch={}, request_hash="x").job_id
+    return new_job(ledger)
 
 
 def written_together(ledger: Ledger, job_id: str, identities: list[str]) -> tuple[list[BaseException | None], int]:

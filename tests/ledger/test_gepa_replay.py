@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from mipro_walk.core.algorithms import Writer, run_algorithm
 from mipro_walk.core.settings import GepaSettings
 from mipro_walk.errors import IncompleteError
-from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, RecordedStops
+from mipro_walk.ledger import Ledger
 from mipro_walk.results.documents import build_documents
 from mipro_walk.results.files import encode
 from mipro_walk.types import Event, Outcome
 from tests.fakes.landscape import Landscape, make_task
-from tests.ledger.test_replay import Killed, Runner
+from tests.ledger import recorded_runs
+from tests.ledger.recorded_runs import Killed, Runner, made_once, run_recorded
 
 BUDGET = 220
 
@@ -23,40 +22,20 @@ class GepaRunner(Runner):
     """Its landscape rewards instructions."""
 
     def __init__(self, dies_at: int | None = None) -> None:
-        super().__init__(dies_at)
-        self.landscape = Landscape(instruction_gain=0.7)
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
-    yield opened
-    opened.close()
+        super().__init__(dies_at, Landscape(instruction_gain=0.7))
 
 
 def new_job(ledger: Ledger) -> str:
-    return ledger.create_job({}, algorithm="gepa", launch={}, request_hash="x").job_id
+    return recorded_runs.new_job(ledger, "gepa")
 
 
-def run_once(ledger, job_id, runner, events, max_concurrent=1, kind="both"):
-    evaluator = RecordedEvaluator(ledger, job_id, "context", runner.rollout, max_concurrent)
-    completions = RecordedCompletions(ledger, job_id, "meta", runner.complete)
+def run_once(ledger, job_id, runner, events, max_concurrent=1):
+    def search(evaluator, completions, stops):
+        settings = GepaSettings(budget=BUDGET, rng_seed=3)
+        writer = Writer("both", completions)
+        return run_algorithm(make_task(), evaluator, writer, settings, stops=stops, emit=events.append)
 
-    class Clock:
-        def check(self):
-            return None
-
-    try:
-        return run_algorithm(
-            make_task(),
-            evaluator,
-            Writer(kind, completions),
-            GepaSettings(budget=BUDGET, rng_seed=3),
-            stops=RecordedStops(ledger, job_id, Clock()),
-            emit=events.append,
-        )
-    finally:
-        evaluator.close()
+    return run_recorded(ledger, job_id, runner, search, max_concurrent)
 
 
 def picture(result):
@@ -88,8 +67,7 @@ def test_killed_at_any_call_and_resumed_gives_the_undisturbed_bytes_and_makes_no
     assert picture(resumed) == picture(result)
     assert events == undisturbed_events
     assert told == undisturbed_events[: len(told)]  # nothing was said that is not so
-    assert len(first.made) + len(second.made) == len(whole.made)
-    assert max(Counter(map(str, first.made + second.made)).values()) == 1
+    assert made_once(whole, first, second)
 
 
 def test_concurrency_does_not_change_the_run(ledger, undisturbed):

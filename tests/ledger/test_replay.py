@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
+from contextlib import closing
 
 import pytest
 
@@ -12,71 +12,21 @@ from mipro_walk.core.optimizer import optimize
 from mipro_walk.core.proposer import MetaModelProposer
 from mipro_walk.core.settings import OptimizerSettings
 from mipro_walk.errors import IncompleteError, PrerequisiteError
-from mipro_walk.ledger import Ledger, RecordedCompletions, RecordedEvaluator, RecordedStops
+from mipro_walk.ledger import Ledger, RecordedEvaluator, RecordedStops
 from mipro_walk.ledger.replay import PAUSE_AFTER_FAILURES
 from mipro_walk.ledger.store import Attempt
 from mipro_walk.types import Candidate, Event, Outcome, Rollout
-from tests.fakes.landscape import Landscape, make_task
-
-
-class Killed(BaseException):
-    """Stands for a power cut: nothing catches it."""
-
-
-class Runner:
-    """Makes scripted rollouts and completions, counts them, and can die at call ``dies_at``."""
-
-    def __init__(self, dies_at: int | None = None) -> None:
-        self.landscape = Landscape()
-        self.dies_at = dies_at
-        self.made: list[object] = []
-        self._lock = threading.Lock()
-
-    def _count(self, what: object) -> None:
-        with self._lock:
-            if self.dies_at is not None and len(self.made) >= self.dies_at:
-                raise Killed
-            self.made.append(what)
-
-    def rollout(self, rollout: Rollout) -> Outcome:
-        self._count(rollout)
-        return self.landscape.outcome(rollout)
-
-    def complete(self, messages, temperature) -> str:
-        self._count((str(messages), temperature))
-        return f"Write number {len(str(messages)) % 97} and think well."
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
-    yield opened
-    opened.close()
-
-
-def new_job(ledger: Ledger) -> str:
-    return ledger.create_job({}, algorithm="mipro", launch={}, request_hash="x").job_id
+from tests.fakes.landscape import make_task
+from tests.ledger.recorded_runs import Killed, Runner, made_once, new_job, run_recorded
 
 
 def run_once(ledger, job_id, runner, events, max_concurrent=1):
-    evaluator = RecordedEvaluator(ledger, job_id, "context", runner.rollout, max_concurrent)
-    completions = RecordedCompletions(ledger, job_id, "meta", runner.complete)
+    def search(evaluator, completions, stops):
+        settings = OptimizerSettings(num_demos=4, rng_seed=3)
+        proposer = MetaModelProposer(completions)
+        return optimize(make_task(), evaluator, proposer, settings, stops=stops, emit=events.append)
 
-    class Clock:
-        def check(self):
-            return None
-
-    try:
-        return optimize(
-            make_task(),
-            evaluator,
-            MetaModelProposer(completions),
-            OptimizerSettings(num_demos=4, rng_seed=3),
-            stops=RecordedStops(ledger, job_id, Clock()),
-            emit=events.append,
-        )
-    finally:
-        evaluator.close()
+    return run_recorded(ledger, job_id, runner, search, max_concurrent)
 
 
 def picture(result):
@@ -98,8 +48,7 @@ def test_killed_at_any_call_and_resumed_gives_the_undisturbed_run_and_makes_no_r
 
     assert picture(resumed) == picture(undisturbed)
     assert events == undisturbed_events
-    assert len(first.made) + len(second.made) == len(whole.made)
-    assert max(Counter(map(str, first.made + second.made)).values()) == 1
+    assert made_once(whole, first, second)
 
 
 def test_concurrency_does_not_change_the_run(ledger):
@@ -124,13 +73,15 @@ def test_decisions_of_the_clock_are_replayed_and_not_made_again(ledger):
     assert [again.check(), again.check()] == [None, TIME]
 
 
-def outcome_batch(ledger, outcomes, job_id=None):
+def evaluate(ledger, job_id, run, rows, max_concurrent=1):
+    """Evaluate one batch whose rollouts are made by ``run``."""
+    with closing(RecordedEvaluator(ledger, job_id, "c", run, max_concurrent)) as evaluator:
+        return evaluator.evaluate([Rollout(Candidate("x"), "val", seed) for seed in range(rows)])
+
+
+def outcome_batch(ledger, outcomes, job_id):
     """Evaluate one batch whose rollouts end as scripted by seed."""
-    evaluator = RecordedEvaluator(ledger, job_id or new_job(ledger), "c", lambda r: outcomes[r.seed], 1)
-    try:
-        return evaluator.evaluate([Rollout(Candidate("x"), "val", seed) for seed in range(len(outcomes))])
-    finally:
-        evaluator.close()
+    return evaluate(ledger, job_id, lambda rollout: outcomes[rollout.seed], len(outcomes))
 
 
 def test_few_failures_are_recorded_as_excluded(ledger):
@@ -156,17 +107,10 @@ class Flaky:
             return Outcome(None, None, "boom")
         return Outcome(rollout.seed % 2 + 0.0)
 
-    def evaluate(self, ledger, job_id, rows, max_concurrent=1):
-        evaluator = RecordedEvaluator(ledger, job_id, "c", self, max_concurrent)
-        try:
-            return evaluator.evaluate([Rollout(Candidate("x"), "val", seed) for seed in range(rows)])
-        finally:
-            evaluator.close()
-
 
 def test_rollouts_that_failed_are_asked_again_after_the_others(ledger):
     flaky = Flaky({1: 1, 4: 1})
-    assert flaky.evaluate(ledger, new_job(ledger), 6) == [Outcome(seed % 2 + 0.0) for seed in range(6)]
+    assert evaluate(ledger, new_job(ledger), flaky, 6) == [Outcome(seed % 2 + 0.0) for seed in range(6)]
     assert flaky.made == [0, 1, 2, 3, 4, 5, 1, 4]
 
 
@@ -174,24 +118,24 @@ def test_rollouts_that_failed_are_asked_again_after_the_others(ledger):
 def test_rows_that_never_answer_are_asked_three_times_and_then_left_out(ledger, max_concurrent):
     job_id, failing = new_job(ledger), list(range(1, 40, 3))
     flaky = Flaky(dict.fromkeys(failing))
-    flaky.evaluate(ledger, job_id, 40, max_concurrent)
+    evaluate(ledger, job_id, flaky, 40, max_concurrent)
     assert [Counter(flaky.made)[seed] for seed in failing] == [3] * len(failing)
     assert len(flaky.made) == 40 + 2 * len(failing) + 1  # one more, to see whether anything is answered
     recorded = [o for o in ledger.recordings(job_id, "rollout").values() if o["score"] is None]
     assert len(recorded) == len(failing) > PAUSE_AFTER_FAILURES
 
     replayed = Flaky({})
-    assert [o.score is None for o in replayed.evaluate(ledger, job_id, 40)] == [s in failing for s in range(40)]
+    assert [o.score is None for o in evaluate(ledger, job_id, replayed, 40)] == [s in failing for s in range(40)]
     assert replayed.made == []
 
 
 def test_outage_that_meets_the_last_rows_of_a_batch_pauses_and_excludes_none(ledger):
     job_id = new_job(ledger)
     with pytest.raises(IncompleteError, match="3 of 20 rollouts failed"):
-        Flaky({}, dead_after=17).evaluate(ledger, job_id, 20)
+        evaluate(ledger, job_id, Flaky({}, dead_after=17), 20)
     assert len(ledger.recordings(job_id, "rollout")) == 17
     resumed = Flaky({})
-    assert all(outcome.is_known for outcome in resumed.evaluate(ledger, job_id, 20))
+    assert all(outcome.is_known for outcome in evaluate(ledger, job_id, resumed, 20))
     assert resumed.made == [17, 18, 19]
 
 
@@ -212,10 +156,8 @@ def test_outage_stops_after_a_few_calls_and_not_after_the_whole_batch(ledger):
         made.append(rollout)
         return Outcome(None, None, "down")
 
-    evaluator = RecordedEvaluator(ledger, new_job(ledger), "c", fail, 1)
     with pytest.raises(IncompleteError):
-        evaluator.evaluate([Rollout(Candidate("x"), "test", seed) for seed in range(100)])
-    evaluator.close()
+        evaluate(ledger, new_job(ledger), fail, 100)
     assert len(made) <= PAUSE_AFTER_FAILURES + 1
 
 

@@ -6,20 +6,10 @@ import itertools
 
 import pytest
 
-from mipro_walk.ledger import Ledger, RecordedRequests, recorded_requests
+from mipro_walk.ledger import RecordedRequests, recorded_requests
+from tests.ledger.recorded_runs import new_job
 
 ONE, OTHER = {"body": {"x": 1}}, {"body": {"x": 2}}
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    opened = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
-    yield opened
-    opened.close()
-
-
-def new_job(ledger: Ledger) -> str:
-    return ledger.create_job({}, algorithm="mipro", launch={}, request_hash="h").job_id
 
 
 @pytest.mark.parametrize(

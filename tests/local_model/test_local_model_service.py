@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
+from mipro_walk.local_model.app import MAX_BODY_BYTES, Settings, create_app
 from mipro_walk.local_model.engine import QueueFullError, RequestRefusedError, Worker
-from mipro_walk.local_model.service import MAX_BODY_BYTES, Settings, create_app, main
+from mipro_walk.local_model.service import main
+from tests.fakes.serving import served
 
 KEY = "test-key-é"
 DEADLINE = 10.0
@@ -59,22 +60,8 @@ class ScriptedEngine:
 class Service:
     """The running service: its engine, queue and URL."""
 
-    def __init__(self) -> None:
-        self.engine = ScriptedEngine()
-        app = create_app(self.engine, Settings(KEY, queue_limit=2))
-        self.worker: Worker = app.state.worker
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self.listener]})
-        self._thread.start()
-        wait_until(lambda: self._server.started)
-
-    def stop(self) -> None:
-        self.engine.gate.set()
-        self._server.should_exit = True
-        self._thread.join(DEADLINE)
-        self.listener.close()
+    def __init__(self, engine: ScriptedEngine, worker: Worker, url: str) -> None:
+        self.engine, self.worker, self.url = engine, worker, url
 
     def ask(self, **keys: Any) -> httpx.Response:
         return self.post(json.dumps({"messages": [{"role": "user", "content": "hi"}], **keys}).encode())
@@ -93,9 +80,11 @@ def wait_until(happened: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    running = Service()
-    yield running
-    running.stop()
+    engine = ScriptedEngine()
+    app = create_app(engine, Settings(KEY, queue_limit=2))
+    with served(app) as url:
+        yield Service(engine, app.state.worker, url)
+        engine.gate.set()
 
 
 def error_of(answer: httpx.Response, status: int) -> dict[str, Any]:
@@ -272,8 +261,7 @@ def test_a_client_that_leaves_loses_its_place_in_the_queue(service: Service) -> 
         assert service.engine.entered.wait(DEADLINE)
         body = json.dumps({"messages": [{"role": "user", "content": "leaver"}]}).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n"
-        address = service.listener.getsockname()
-        with socket.create_connection(address) as leaver:
+        with socket.create_connection(("127.0.0.1", httpx.URL(service.url).port)) as leaver:
             leaver.sendall(f"{head}authorization: Bearer {KEY}\r\n\r\n".encode() + body)
             wait_until(lambda: service.worker.waiting == 1)
         wait_until(lambda: service.worker.waiting == 0)

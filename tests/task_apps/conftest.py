@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 
 from task_apps.banking77.app import create_app
 from task_apps.banking77.data import Row, SourceInfo, TaskData, build_task_data
 from task_apps.serving.settings import Settings
+from tests.fakes.serving import served
 
 KEY = "0123456789abcdef" * 4
 LABELS = ("card_arrival", "card_payment_wrong_exchange_rate", "exchange_rate", "Refund_not_showing_up")
-
-
-@contextmanager
-def _serve(app: Any, **options: Any) -> Iterator[str]:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, ws="none", http="h11", timeout_graceful_shutdown=1, **options)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        listener.close()
 
 
 @dataclass
@@ -114,7 +92,7 @@ class Kit:
 
     key = KEY
     labels = LABELS
-    serve = staticmethod(_serve)
+    serve = staticmethod(served)
     completion = staticmethod(completion)
     raw_json = staticmethod(raw_json)
     tool_call = staticmethod(tool_call)
@@ -130,7 +108,7 @@ def kit() -> Kit:
 @pytest.fixture(scope="session")
 def _model_server() -> Iterator[ScriptedModel]:
     scripted = ScriptedModel()
-    with _serve(scripted) as url:
+    with served(scripted) as url:
         scripted.url = url
         yield scripted
 
@@ -145,7 +123,7 @@ def model(_model_server: ScriptedModel) -> ScriptedModel:
 @pytest.fixture(scope="session")
 def app_url() -> Iterator[str]:
     settings = Settings(KEY, aliases=("alias-" + "a" * 32,), instance_id="test-instance")
-    with _serve(create_app(settings, make_data()), h11_max_incomplete_event_size=256 * 1024) as url:
+    with served(create_app(settings, make_data()), h11_max_incomplete_event_size=256 * 1024) as url:
         yield url
 
 

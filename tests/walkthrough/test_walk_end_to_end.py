@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mipro_walk.results import DOCUMENT_NAMES, REPORT
-from tests.cli.terminal import Terminal, clean_environment
+from tests.cli.terminal import Terminal, clean_environment, run_command
 from tests.fakes.openai_server import Scripted, ScriptedOpenAI, keyword_answer
 
 KEY = "sk-canary-0123456789abcdef0123456789abcdef"
@@ -41,15 +41,7 @@ class Walk:
         )
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "mipro_walk", *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd="/",
-        )
+        return run_command(*arguments, env=self.environment, seconds=120)
 
     def start(self, *arguments: str) -> Terminal:
         terminal = Terminal([*arguments], self.environment)

@@ -25,7 +25,7 @@ from mipro_walk.backend.jobs import IN_PROCESS
 from mipro_walk.backend.preparation import JobPreparation, Prepared
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.stops import PauseRequestedError, Wishes
-from mipro_walk.clients.chat import GatewayThread
+from mipro_walk.clients.gateway_thread import GatewayThread
 from mipro_walk.comparison.methods import Contest, Counted, Found, Method
 from mipro_walk.comparison.runs import (
     ROLES,

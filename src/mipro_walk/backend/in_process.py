@@ -19,7 +19,8 @@ from mipro_walk.backend.preparation import JobPreparation, MakeWorld, Prepared
 from mipro_walk.backend.project_world import ProjectWorld
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, rows_identity, seeds_of
-from mipro_walk.clients.chat import CallFailed, GatewayThread
+from mipro_walk.clients.gateway_thread import GatewayThread
+from mipro_walk.clients.replies import CallFailed
 from mipro_walk.config import RunConfig
 from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError

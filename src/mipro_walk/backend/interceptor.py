@@ -20,7 +20,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from mipro_walk.clients.chat import Attempt, CallFailed, ChatGateway
+from mipro_walk.clients.attempts import Attempt
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.replies import CallFailed
 from mipro_walk.prompting import apply_candidate, content_text
 from mipro_walk.types import Candidate, Message, Usage, fingerprint
 

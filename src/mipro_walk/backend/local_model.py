@@ -9,11 +9,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from mipro_walk.clients.endpoints import Endpoint
-from mipro_walk.local_model import weights
+from mipro_walk.local_model import KEY_VARIABLE, weights
 from mipro_walk.processes import ManagedProcess, start_process
 
 START_SECONDS = 90.0
-KEY_VARIABLE = "MIPRO_WALK_LOCAL_MODEL_KEY"
 
 
 class LocalModel:

@@ -9,7 +9,7 @@ from mipro_walk.backend.jobs import IN_PROCESS
 from mipro_walk.backend.preparation import JobPreparation, MakeWorld
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.stops import Wishes
-from mipro_walk.clients.chat import GatewayThread
+from mipro_walk.clients.gateway_thread import GatewayThread
 from mipro_walk.clients.pricing import TokenUsage
 from mipro_walk.config import RunConfig
 from mipro_walk.counting import counted

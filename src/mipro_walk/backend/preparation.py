@@ -15,7 +15,7 @@ from mipro_walk.backend.local_model import LocalModel
 from mipro_walk.backend.settings import BackendSettings
 from mipro_walk.backend.stops import LiveStops, Spent, Wishes, money_cap
 from mipro_walk.backend.world import SeeRequest, TaskAppWorld, ignore_request
-from mipro_walk.clients.chat import Attempt as GatewayAttempt
+from mipro_walk.clients.attempts import Attempt as GatewayAttempt
 from mipro_walk.clients.chat import ChatGateway
 from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient

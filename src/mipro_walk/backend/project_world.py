@@ -8,7 +8,7 @@ from typing import Any
 
 from mipro_walk.backend.interceptor import RolloutPolicy, trial_request
 from mipro_walk.backend.world import GatewayWorld, cannot_ask, limits_of, pools_of, rows_identity, seeds_of
-from mipro_walk.clients.chat import CallFailed
+from mipro_walk.clients.replies import CallFailed
 from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.grading import ToJudge, first_grade, judged_grade

@@ -8,8 +8,8 @@ from typing import Any
 
 from mipro_walk.backend.interceptor import Interceptor, RolloutPolicy
 from mipro_walk.backend.stops import Wishes
-from mipro_walk.clients.chat import CallFailed, ChatGateway
-from mipro_walk.clients.replies import without_surrogates
+from mipro_walk.clients.chat import ChatGateway
+from mipro_walk.clients.replies import CallFailed, without_surrogates
 from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
 from mipro_walk.config import Pool, RunConfig
 from mipro_walk.config.models import proposal_tokens

@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from mipro_walk.cli.console import is_ascii_only
 from mipro_walk.cli.heartbeat import HEARTBEAT_SECONDS
-from mipro_walk.cli.live_displays import bar, duration, is_ascii_only
+from mipro_walk.cli.live_panel import bar
+from mipro_walk.cli.progress_words import duration
 from mipro_walk.cli.visible import foreign, visible
 
 if TYPE_CHECKING:

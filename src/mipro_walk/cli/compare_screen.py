@@ -9,9 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from mipro_walk.cli.live_displays import is_ascii_only
+from mipro_walk.cli.console import is_ascii_only
 from mipro_walk.cli.visible import foreign, one_line, visible
 from mipro_walk.counting import counted
+from mipro_walk.report.comparison_page import interval_in_words
 
 NAME_WIDTH = 40
 GAP = 2
@@ -67,8 +68,8 @@ def _row(entry: Mapping[str, Any]) -> Row:
     settled = (entry["curve"] or {}).get("settled") or []
     return (
         _title(entry),
-        _interval(entry["score"]),
-        _interval(gain, "+"),
+        interval_in_words(entry["score"], nothing=NOTHING),
+        interval_in_words(gain, "+", NOTHING),
         gain["verdict"] if gain else NOTHING,
         f"{figures['tokens']:.0f}",
         f"{figures['words_per_sentence']:.1f}, {figures['lix']:.0f}",
@@ -84,15 +85,6 @@ def _title(entry: Mapping[str, Any]) -> str:
     runs = len(entry["runs"])
     count = f" ({runs} of {runs + failed} runs)" if failed else (f" (mean of {runs})" if runs > 1 else "")
     return f"{entry['title']}{count}"
-
-
-def _interval(found: Mapping[str, Any] | None, sign: str = "") -> str:
-    if found is None:
-        return NOTHING
-    value, low, high = (100 * found[name] for name in ("value", "low", "high"))
-    if sign and value == low == high == 0:
-        return "0 (same scores)"
-    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
 def dollars(value: float | None) -> str:

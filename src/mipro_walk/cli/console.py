@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 ColorMode = Literal["auto", "always", "never"]
 COLOR_VARIABLE = "MIPRO_WALK_COLOR"
-MIN_WIDTH = 40
+NARROW = 60
+"""Columns below which tables become lines."""
 
 
 def stderr_console() -> Console:
@@ -32,6 +33,20 @@ def is_interactive(environ: Mapping[str, str] | None = None) -> bool:
     """Whether there is somebody to ask: a terminal on both sides, and not a CI machine."""
     found = os.environ if environ is None else environ
     return sys.stdin.isatty() and sys.stderr.isatty() and not found.get("CI")
+
+
+def can_print(text: str, encoding: str) -> bool:
+    """Whether all characters of ``text`` exist in ``encoding``."""
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def is_ascii_only(console: Console) -> bool:
+    """Whether the console cannot say block and line characters."""
+    return not can_print("█░─…▁", console.encoding)
 
 
 def activation_hint() -> str | None:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mipro_walk.cli.live_displays import NARROW, is_ascii_only
+from mipro_walk.cli.console import NARROW, is_ascii_only
 from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
 from mipro_walk.counting import counted

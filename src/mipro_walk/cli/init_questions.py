@@ -1,13 +1,14 @@
-"""What ``mipro-walk init`` asks, and the options that answer each question beforehand."""
+"""What ``mipro-walk init`` asks where its options say nothing."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from mipro_walk.cli.init_options import InitOptions
 from mipro_walk.config import PROFILES, get_profile
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.guessing import Guess, guess
@@ -24,38 +25,6 @@ KIND_WORDS: dict[Kind, str] = {
     "rating": "a whole number on a scale",
     "judged": "free text that a judge model scores by a rubric",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class InitOptions:
-    """What the command line says; ``None`` and empty mean that it says nothing."""
-
-    data: Path | None = None
-    folder: Path | None = None
-    name: str | None = None
-    kind: Kind | None = None
-    columns: tuple[str, ...] = ()
-    target: str | None = None
-    labels: Path | None = None
-    separator: str | None = None
-    low: int | None = None
-    high: int | None = None
-    split_column: str | None = None
-    test_share: float | None = None
-    rng_seed: int = 0
-    hub: str | None = None
-    revision: str | None = None
-    hub_config: str | None = None
-    hub_split: str | None = None
-    encoding: str | None = None
-    delimiter: str | None = None
-    sheet: str | None = None
-    max_mb: float | None = None
-    description: str | None = None
-    instruction: str | None = None
-    profile: str | None = None
-    yes: bool = False
-    force: bool = False
 
 
 def ask_for_data(ui: Ui) -> Path:
@@ -77,7 +46,7 @@ def change_guess(options: InitOptions, ui: Ui, table: Table, found: Guess) -> In
     kinds = tuple(Choice(str(number), f"{kind}: {KIND_WORDS[kind]}") for number, kind in enumerate(KINDS, 1))
     default = str(KINDS.index(guess(table, columns=columns, target=target).kind) + 1)
     kind = KINDS[int(ui.ask(Question("What is an answer?", kinds, default, "--kind"))) - 1]
-    return replace(options, columns=columns, target=target, kind=kind)
+    return replace(options, text=list(columns), target=target, kind=kind)
 
 
 def _ask_columns(ui: Ui, table: Table, text: str, default: tuple[str, ...]) -> tuple[str, ...]:

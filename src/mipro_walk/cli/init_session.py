@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mipro_walk.cli.init_questions import InitOptions, ask_for_data, change_guess, choose_profile
+from mipro_walk.cli.init_options import InitOptions
+from mipro_walk.cli.init_questions import ask_for_data, change_guess, choose_profile
 from mipro_walk.cli.init_screen import show_findings, show_guess, show_preview, show_split
 from mipro_walk.errors import ConfigError
 from mipro_walk.project.answers import LABEL_KINDS, Rules
@@ -174,7 +175,7 @@ def _shares(options: InitOptions) -> dict[str, float]:
 def _folder(options: InitOptions, ui: Ui, table: Table) -> Path:
     if options.folder is not None:
         return options.folder
-    default = task_name(options.name or (options.data.stem if options.data else table.name.split("@")[0]))
+    default = task_name(options.data.stem if options.data else table.name.split("@")[0])
     while True:
         folder = Path(ui.ask_text(Question("Which folder should it go to?", (), default, "--folder DIR"))).expanduser()
         try:
@@ -199,7 +200,7 @@ def _task_text(
         if (value := getattr(options, key)) is not None:
             reading[key] = value
     return TaskText(
-        name=task_name(options.name or folder.absolute().name),
+        name=task_name(folder.absolute().name),
         description=description,
         instruction=options.instruction or default_instruction(rules),
         shares=shares,

@@ -69,7 +69,7 @@ def show_jobs(found: list[dict[str, Any]], console: Console) -> None:
 
 
 def _row(job: Mapping[str, Any], encoding: str) -> dict[str, str]:
-    from mipro_walk.cli.live_displays import duration
+    from mipro_walk.cli.progress_words import duration
     from mipro_walk.cli.visible import visible
 
     progress = job.get("progress") or {}

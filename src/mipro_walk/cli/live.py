@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from mipro_walk.cli.heartbeat import Heartbeat
-from mipro_walk.cli.live_displays import Display, make_display
+from mipro_walk.cli.line_displays import Display
+from mipro_walk.cli.live_displays import make_display
 from mipro_walk.errors import MiproWalkError, UnreachableError
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import typer
 
 from mipro_walk.cli.options import JsonOption, ModelPathOption, print_json
 
-KEY_VARIABLE = "MIPRO_WALK_LOCAL_MODEL_KEY"
 READY_SECONDS = 120.0
 
 app = typer.Typer(no_args_is_help=True, help="Fetch and serve the local model.")
@@ -47,7 +46,7 @@ def serve(
 
     Example: mipro-walk model serve --port 8003
     """
-    from mipro_walk.local_model import weights
+    from mipro_walk.local_model import KEY_VARIABLE, weights
     from mipro_walk.paths import home, models_folder
     from mipro_walk.processes import start_process
 
@@ -73,6 +72,7 @@ def serve(
 
 def _key() -> tuple[str, str]:
     """Return the key and where it can be looked up; it is never printed."""
+    from mipro_walk.local_model import KEY_VARIABLE
     from mipro_walk.paths import home, private_key
 
     given = os.environ.get(KEY_VARIABLE)

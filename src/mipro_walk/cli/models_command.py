@@ -151,7 +151,7 @@ def _distinct(config: RunConfig, role: Which) -> list[Role]:
 @contextmanager
 def _gateways(config: RunConfig, model_path: Path | None) -> Iterator[Gateways]:
     from mipro_walk.backend.local_model import LocalModel
-    from mipro_walk.clients.chat import GatewayThread
+    from mipro_walk.clients.gateway_thread import GatewayThread
     from mipro_walk.config.trust import load_trust
     from mipro_walk.gateways import Gateways, key_note
     from mipro_walk.paths import home

@@ -50,7 +50,7 @@ def optimize(
     from mipro_walk.backend.in_process import load_data, run_in_process
     from mipro_walk.backend.settings import BackendSettings
     from mipro_walk.cli.live import StoppedByUserError
-    from mipro_walk.cli.live_displays import heartbeat, summary
+    from mipro_walk.cli.progress_words import heartbeat, summary
     from mipro_walk.cli.results_screen import render
     from mipro_walk.cli.visible import visible
     from mipro_walk.paths import backend_key, home

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mipro_walk.cli.console import COLOR_VARIABLE, ColorMode, is_interactive, stderr_console
-from mipro_walk.cli.options import BackendOption, DataOption, JsonOption, ModelPathOption, WorkdirOption, print_json
+from mipro_walk.cli.options import (
+    BackendOption,
+    DataOption,
+    JsonOption,
+    ModelPathOption,
+    NonInteractiveOption,
+    WorkdirOption,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from mipro_walk.walkthrough.context import Context, RunOptions
@@ -30,9 +38,7 @@ class _Screen:
 
 
 def run(
-    non_interactive: Annotated[
-        bool, typer.Option("--non-interactive", help="Ask nothing; every question takes its default.")
-    ] = False,
+    non_interactive: NonInteractiveOption = False,
     from_step: Annotated[int | None, typer.Option("--from-step", metavar="N", help="Start at step 1 to 6.")] = None,
     workdir: WorkdirOption = None,
     data: DataOption = None,

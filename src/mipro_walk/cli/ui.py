@@ -17,13 +17,13 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from mipro_walk.cli.console import NARROW, can_print
 from mipro_walk.cli.heartbeat import Heartbeat
 from mipro_walk.cli.visible import foreign, visible
 from mipro_walk.errors import ConfigError
 from mipro_walk.walkthrough.ui import Check, Choice, Progress, Question, QuitRequested
 
 MAX_TEXT_WIDTH = 96
-NARROW = 60
 _FIGURE = re.compile(r"[\d.,]+")
 STYLES = {"OK": "bold green", "WARN": "bold yellow", "FAIL": "bold red"}
 _ASCII = str.maketrans(
@@ -37,7 +37,7 @@ class TerminalUi:
     def __init__(self, console: Console, *, is_interactive: bool) -> None:
         self._console = console
         self._is_interactive = is_interactive
-        self._is_ascii = not _can_print("·─…›→×", console.encoding)
+        self._is_ascii = not can_print("·─…›→×", console.encoding)
 
     @property
     def is_interactive(self) -> bool:
@@ -259,11 +259,3 @@ class TerminalUi:
 
     def _safe(self, text: str) -> str:
         return foreign(text, self._console).plain
-
-
-def _can_print(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

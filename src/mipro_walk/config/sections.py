@@ -76,6 +76,11 @@ KEY_VARIABLE_PATTERN = r"^[A-Z][A-Z0-9_]*_API_KEY$"
 """Names of variables that a configuration may ask a key from: no other secret of the environment has such a name."""
 
 
+def _optional(description: str, default: str, **limits: Any) -> Any:
+    """Return the field of a key that may be left out; ``default`` says in words what holds then."""
+    return Field(None, description=description, json_schema_extra={"default": default}, **limits)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -100,18 +105,15 @@ class _Model(_Section):
         None,
         description="Base URL of a custom server; beyond this machine only if you trust it (models trust).",
     )
-    api_key_env: Annotated[str, Field(pattern=KEY_VARIABLE_PATTERN, max_length=100)] | None = Field(
-        None,
-        description="Environment variable that holds the key, such as OPENROUTER_API_KEY; never the key itself.",
-        json_schema_extra={"default": "the provider's own"},
+    api_key_env: Annotated[str, Field(pattern=KEY_VARIABLE_PATTERN, max_length=100)] | None = _optional(
+        "Environment variable that holds the key, such as OPENROUTER_API_KEY; never the key itself.",
+        "the provider's own",
     )
     reasoning_effort: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")] | None = Field(
         None, description="How long a reasoning model thinks, such as minimal, low, medium or high."
     )
-    send_temperature: bool | None = Field(
-        None,
-        description="false leaves the temperature out, for models that refuse it (found out by itself, too).",
-        json_schema_extra={"default": "true"},
+    send_temperature: bool | None = _optional(
+        "false leaves the temperature out, for models that refuse it (found out by itself, too).", "true"
     )
     extra_body: FreeTable | None = Field(
         None, description="Further fields of each request, such as { top_p = 0.9 }; part of what identifies a call."
@@ -119,12 +121,8 @@ class _Model(_Section):
     extra_headers: FreeTable | None = Field(
         None, description="Further headers of each request; texts, and never a key."
     )
-    max_concurrent: int | None = Field(
-        None,
-        ge=1,
-        le=256,
-        description="Calls of this model at the same time.",
-        json_schema_extra={"default": "max_concurrent of [prompt_learning.mipro]"},
+    max_concurrent: int | None = _optional(
+        "Calls of this model at the same time.", "max_concurrent of [prompt_learning.mipro]", ge=1, le=256
     )
     requests_per_minute: int | None = Field(
         None, ge=1, le=1_000_000, description="Most requests in any minute; more wait for their turn."
@@ -132,12 +130,8 @@ class _Model(_Section):
     tokens_per_minute: int | None = Field(
         None, ge=1, le=1_000_000_000, description="Most tokens in any minute, prompt and answer together."
     )
-    timeout_seconds: float | None = Field(
-        None,
-        gt=0,
-        le=3600,
-        description="Longest wait for one call of this model.",
-        json_schema_extra={"default": "call_timeout_seconds of [prompt_learning.mipro]"},
+    timeout_seconds: float | None = _optional(
+        "Longest wait for one call of this model.", "call_timeout_seconds of [prompt_learning.mipro]", gt=0, le=3600
     )
     input_price_per_million: float | None = Field(
         None,
@@ -159,36 +153,31 @@ class Policy(_Model):
     provider: Provider = Field(
         "local", description="Who serves the model; local needs no key, custom is any OpenAI-compatible server."
     )
-    model: Name | None = Field(
-        None,
-        description="The model's name at its provider.",
-        json_schema_extra={"default": "smollm2-135m-instruct (local), gpt-4o-mini (openai), "
-                           "llama-3.1-8b-instant (groq)"},
-    )  # fmt: skip
+    model: Name | None = _optional(
+        "The model's name at its provider.",
+        "smollm2-135m-instruct (local), gpt-4o-mini (openai), llama-3.1-8b-instant (groq)",
+    )
     temperature: float = Field(0.0, ge=0, le=2, description="0 asks for the likeliest answer every time.")
-    max_completion_tokens: int | None = Field(
-        None,
+    max_completion_tokens: int | None = _optional(
+        "Longest answer, in tokens; a reasoning model's thinking counts.",
+        "64, or 4096 with reasoning_effort",
         ge=1,
         le=100_000,
-        description="Longest answer, in tokens; a reasoning model's thinking counts.",
-        json_schema_extra={"default": "64, or 4096 with reasoning_effort"},
     )
-    output_mode: OutputMode | None = Field(
-        None,
-        description="How the answer is asked for: JSON by schema, a tool call, or plain text.",
-        json_schema_extra={"default": "structured (local), else tool_calls"},
+    output_mode: OutputMode | None = _optional(
+        "How the answer is asked for: JSON by schema, a tool call, or plain text.",
+        "structured (local), else tool_calls",
     )
 
 
 class Meta(_Model):
     """`[prompt_learning.meta]`: the model that writes instructions, where it differs from the policy model."""
 
-    max_completion_tokens: int | None = Field(
-        None,
+    max_completion_tokens: int | None = _optional(
+        "Longest instruction, in tokens; a reasoning model's thinking counts.",
+        "120 (local), 400 (1000 for GEPA), or 8192 with reasoning_effort",
         ge=1,
         le=100_000,
-        description="Longest instruction, in tokens; a reasoning model's thinking counts.",
-        json_schema_extra={"default": "120 (local), 400 (1000 for GEPA), or 8192 with reasoning_effort"},
     )
 
 
@@ -209,48 +198,25 @@ class Mipro(_Section):
     rng_seed: int = Field(0, ge=0, le=2**31 - 1, description="Same seed, same choices. 0 is a seed like any other.")
     num_bootstrap_seeds: int = Field(3, ge=0, le=100, description="Bootstrap rounds, each asking for new instructions.")
     num_instructions_per_module: int = Field(4, ge=1, le=50, description="Instructions asked for in each round.")
-    proposer: ProposerName | None = Field(
-        None,
-        description="Who writes instructions: the meta-model, a built-in set of patterns, or both.",
-        json_schema_extra={"default": "both for a local meta-model, else meta-model"},
+    proposer: ProposerName | None = _optional(
+        "Who writes instructions: the meta-model, a built-in set of patterns, or both.",
+        "both for a local meta-model, else meta-model",
     )
-    meta_model: Name | None = Field(
-        None, description="The model that writes instructions.", json_schema_extra={"default": "the policy model"}
-    )
-    meta_model_provider: Provider | None = Field(
-        None, description="Who serves the meta-model.", json_schema_extra={"default": "the policy provider"}
-    )
+    meta_model: Name | None = _optional("The model that writes instructions.", "the policy model")
+    meta_model_provider: Provider | None = _optional("Who serves the meta-model.", "the policy provider")
     optimize_instructions: bool = Field(True, description="Search over instructions; false keeps the first one.")
     num_demos: int = Field(2, ge=0, le=200, description="Demonstrations (solved examples) in a prompt; 0 means none.")
     num_demo_sets: int = Field(
         8, ge=1, le=500, description="Demonstration sets to choose between, the empty one included."
     )
     optimize_demos: bool = Field(True, description="Search over demonstration sets; false means no demonstrations.")
-    bootstrap_train_seeds: Seeds | None = Field(
-        None,
-        description="Train rows for demonstrations and proposals.",
-        json_schema_extra={"default": "all, at most 500"},
-    )
-    train_split: Name | None = Field(
-        None, description="Split that bootstrap_train_seeds counts in.", json_schema_extra={"default": "train"}
-    )
-    online_pool: Seeds | None = Field(
-        None, description="Val rows that score the trials.", json_schema_extra={"default": "all, at most 500"}
-    )
-    val_seeds: Seeds | None = Field(
-        None, description="Read as online_pool where that key is missing.", json_schema_extra={"default": "none"}
-    )
-    val_split: Name | None = Field(
-        None, description="Split that online_pool counts in.", json_schema_extra={"default": "val"}
-    )
-    test_pool: Seeds | None = Field(
-        None,
-        description="Test rows, used once at the end.",
-        json_schema_extra={"default": "the first test_size rows"},
-    )
-    test_split: Name | None = Field(
-        None, description="Split that test_pool counts in.", json_schema_extra={"default": "test"}
-    )
+    bootstrap_train_seeds: Seeds | None = _optional("Train rows for demonstrations and proposals.", "all, at most 500")
+    train_split: Name | None = _optional("Split that bootstrap_train_seeds counts in.", "train")
+    online_pool: Seeds | None = _optional("Val rows that score the trials.", "all, at most 500")
+    val_seeds: Seeds | None = _optional("Read as online_pool where that key is missing.", "none")
+    val_split: Name | None = _optional("Split that online_pool counts in.", "val")
+    test_pool: Seeds | None = _optional("Test rows, used once at the end.", "the first test_size rows")
+    test_split: Name | None = _optional("Split that test_pool counts in.", "test")
     test_size: int = Field(
         100, ge=0, le=100_000, description="Rows of the final test, paid beside the budget; 0 leaves it out."
     )
@@ -263,13 +229,7 @@ class Mipro(_Section):
     max_unknown_fraction: float = Field(
         0.25, ge=0, le=1, description="A trial with a larger share of failed calls does not count."
     )
-    max_concurrent: int | None = Field(
-        None,
-        ge=1,
-        le=256,
-        description="Rollouts at the same time.",
-        json_schema_extra={"default": "2 (local), else 8"},
-    )
+    max_concurrent: int | None = _optional("Rollouts at the same time.", "2 (local), else 8", ge=1, le=256)
     call_timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Longest wait for one model call.")
     max_retries: int = Field(6, ge=0, le=20, description="Further tries of a failed call.")
 
@@ -286,14 +246,10 @@ class Gepa(_Section):
         le=100_000,
         description="Val rows that every accepted instruction answers; 0: a sixth of the budget.",
     )
-    evaluation_seeds: Seeds | None = Field(
-        None,
-        description="Read as train and val rows where those pools are missing: the first pareto_set_size are val.",
-        json_schema_extra={"default": "none"},
+    evaluation_seeds: Seeds | None = _optional(
+        "Read as train and val rows where those pools are missing: the first pareto_set_size are val.", "none"
     )
-    validation_seeds: Seeds | None = Field(
-        None, description="Read as test_pool where that key is missing.", json_schema_extra={"default": "none"}
-    )
+    validation_seeds: Seeds | None = _optional("Read as test_pool where that key is missing.", "none")
 
 
 class Termination(_Section):
@@ -304,9 +260,7 @@ class Termination(_Section):
         1800.0, gt=0, le=DAYS_30, description="Longest time for bootstrap and search, in seconds."
     )
     target_score: float = Field(0.95, gt=0, le=1, description="Good enough: the search stops at this score.")
-    max_cost_usd: float | None = Field(
-        None, gt=0, le=1_000_000, description="Hard cap on money, in US dollars.", json_schema_extra={"default": "none"}
-    )
+    max_cost_usd: float | None = _optional("Hard cap on money, in US dollars.", "none", gt=0, le=1_000_000)
 
 
 FREE_KEYS = {

@@ -32,7 +32,6 @@ DROPPED_FILE = "dropped_rows.csv"
 CONTEXT_FOR_DEMOS = 4000
 """Tokens of a small model's context that demonstrations may take."""
 ANSWER_TOKENS = {"classification": 64, "multi_label": 128, "rating": 64, "short_answer": 64, "judged": 300}
-MAX_TEST_SIZE = {"quick-local": 130}
 
 
 @dataclass(frozen=True, slots=True)

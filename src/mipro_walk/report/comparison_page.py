@@ -162,8 +162,8 @@ def _score_row(entry: Document) -> list[str]:
     return [
         entry["title"],
         str(len(entry["runs"])),
-        _interval(entry["score"]),
-        _interval(entry["gain"], "+"),
+        interval_in_words(entry["score"]),
+        interval_in_words(entry["gain"], "+"),
         entry["gain"]["verdict"] if entry["gain"] else NOTHING,
         _per_point(entry),
     ]
@@ -195,8 +195,8 @@ def _run_rows(document: Document) -> Rows:
         [
             entry["title"],
             str(run["rng_seed"]),
-            _interval(run["score"]),
-            _interval(run["gain"], "+"),
+            interval_in_words(run["score"]),
+            interval_in_words(run["gain"], "+"),
             _count(run["rollouts"]),
             _count(sum(part["calls"] for part in run["made"].values())),
             duration(run["seconds"]),
@@ -336,9 +336,10 @@ def _columns(columns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"name": name, "kind": kind} for name, kind in columns]
 
 
-def _interval(found: Document | None, sign: str = "") -> str:
+def interval_in_words(found: Document | None, sign: str = "", nothing: str = NOTHING) -> str:
+    """Return a value in percent with its interval, such as ``+5.0 (1.2 to 8.8)``."""
     if found is None:
-        return NOTHING
+        return nothing
     value, low, high = (100 * found[name] for name in ("value", "low", "high"))
     if sign and value == low == high == 0:
         return "0 (same scores)"

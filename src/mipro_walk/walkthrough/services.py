@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -83,11 +82,6 @@ class Services:
         self._backend_process: ManagedProcess | None = None
         self._task_app_processes: list[ManagedProcess] = []
         self._task_app: TaskApp | None = None
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the backend is somebody else's."""
-        return self._backend_url is not None
 
     @property
     def started_backend(self) -> bool:
@@ -286,8 +280,3 @@ def _health(url: str, key: str) -> Mapping[str, Any]:
     with contextlib.closing(client), contextlib.suppress(UnreachableError, KeyMissingError, ConfigError):
         return client.health()
     return {}
-
-
-def current_environment() -> Mapping[str, str]:
-    """Return a copy of this process's environment."""
-    return dict(os.environ)
