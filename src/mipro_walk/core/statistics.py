@@ -20,7 +20,7 @@ RESAMPLES = 10_000
 RESAMPLES_AT_ONCE = 500
 SUBSETS = 2**15
 """Sets of rows whose signs are flipped: all of them up to 15 rows, so many drawn for more."""
-SUBSETS_AT_ONCE = 256
+SIGNS_AT_ONCE = 2**18
 RESAMPLING_SEED = 20240617
 """Fixed, so that the same scores always give the same interval."""
 
@@ -243,21 +243,19 @@ def _means_of_subsets(differences: np.ndarray) -> np.ndarray:
     billionths = np.sort(np.rint(differences * 1e9))
     n = len(billionths)
     if 2**n <= SUBSETS:
-        return _means(np.arange(1, 2**n)[:, None] >> np.arange(n) & 1, billionths[:, None])
+        return _means(np.arange(1, 2**n, dtype="<u8")[:, None], billionths[:, None])
+    words = np.random.PCG64(RESAMPLING_SEED).random_raw((SUBSETS // 2, -(-n // 64))).astype("<u8")
     both_ways = np.column_stack([billionths, billionths[::-1]])
-    bits = np.random.PCG64(RESAMPLING_SEED)
-    means = []
-    for _ in range(SUBSETS // 2 // SUBSETS_AT_ONCE):
-        words = bits.random_raw((SUBSETS_AT_ONCE, -(-n // 64))).astype("<u8")
-        means.append(_means(np.unpackbits(words.view(np.uint8), axis=1, count=n, bitorder="little"), both_ways))
-    return np.concatenate(means)
+    blocks = np.array_split(words, 1 + SUBSETS * n // SIGNS_AT_ONCE)
+    return np.concatenate([_means(block, both_ways) for block in blocks])
 
 
-def _means(subsets: np.ndarray, billionths: np.ndarray) -> np.ndarray:
-    """Return the means of the columns over the rows that are 1 in each subset, leaving out empty subsets."""
-    chosen = subsets[subsets.any(axis=1)].astype(float)
-    means: np.ndarray = chosen @ billionths / chosen.sum(axis=1)[:, None] / 1e9
-    return np.asarray(np.round(means, 8) + 0.0).ravel()  # adding makes -0 plain 0
+def _means(words: np.ndarray, billionths: np.ndarray) -> np.ndarray:
+    """Return the means of each column over sets of rows, the bits of a line of ``words``; empty sets are left out."""
+    chosen = np.unpackbits(words.view(np.uint8), axis=1, count=len(billionths), bitorder="little").astype(float)
+    sizes = chosen.sum(axis=1, keepdims=True)
+    means: np.ndarray = chosen @ billionths / np.maximum(sizes, 1) / 1e9
+    return np.asarray(np.round(means[sizes[:, 0] > 0], 8) + 0.0).ravel()  # adding makes -0 plain 0
 
 
 def spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
