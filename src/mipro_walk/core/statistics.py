@@ -40,7 +40,8 @@ class PairedComparison:
         discordance: mean squared difference of a pair, 0..1; for right/wrong scores the share of rows on which the two
             differ.
         cautious_low, cautious_high: the interval if every unknown outcome had gone against the candidate (low end) and
-            for it (high end); without unknown outcomes the same as ``low`` and ``high``.
+            for it (high end); without unknown outcomes the same as ``low`` and ``high``. For fractional scores never
+            inside these.
     """
 
     n: int
