@@ -4,8 +4,9 @@
 
 Right/wrong scores are not drawn: on ``n`` rows the verdict depends only on how many rows were gained and lost, so every
 such pair goes through ``compare_paired`` once and its answers are weighted with the probability of the pair. Those
-figures have no simulation error. Fractional scores are drawn. Prints Markdown tables; ``--write`` puts them between the
-``<!-- verdict -->`` markers of a document.
+figures have no simulation error. Fractional scores are drawn, and a percentile bootstrap of the same scores stands
+beside their interval. Prints Markdown tables; ``--write`` puts them between the ``<!-- verdict -->`` markers of a
+document.
 """
 
 from __future__ import annotations
@@ -35,10 +36,16 @@ DISCORDANCES = (0.1, 0.3, 0.5)
 NEGLIGIBLE = 1e-11
 """Pairs of counts less likely than this are left out; even with 500 rows all of them together are below 1e-6."""
 
-FRACTIONAL_ROWS = (20, 50, 100, 200)
+FRACTIONAL_ROWS = (6, 10, 20, 50, 100, 200)
 FRACTIONAL_ACCURACIES = (0.3, 0.6, 0.9)
 FRACTIONAL_DIFFERENCES = (0.0, 0.05)
 FRACTIONAL_ROW_SHARE = 0.6
+SELDOM = 0.2
+"""Share of rows on which prompts of the kind "quarters, seldom" can differ; all of the gain lies there."""
+BOOTSTRAP_RESAMPLES = 2_000
+
+ROUNDING = 1e-8
+"""Ends of intervals are rounded to so much."""
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(200)
 """Gauss-Hermite quadrature for the standard normal; the weights add up to sqrt(2 pi)."""
@@ -48,7 +55,7 @@ probit = NormalDist().inv_cdf
 
 @dataclass(frozen=True)
 class Scenario:
-    """Two prompts of known accuracy (0..1) on ``n`` rows; ``kind`` of scores: right/wrong, quarters or continuous."""
+    """Two prompts of known accuracy (0..1) on ``n`` rows; ``kind`` of scores: right/wrong or one of ``KINDS``."""
 
     n: int
     accuracy: float
@@ -63,6 +70,11 @@ class Scenario:
             f"{self.kind}, n = {self.n}, {100 * self.accuracy:.0f} % and {100 * self.difference:+.0f} points, "
             f"row share {self.row_share:g}"
         )
+
+    @property
+    def accuracy_where_it_differs(self) -> float:
+        """Of the candidate, for fractional scores, so that over all rows it gains the difference."""
+        return self.accuracy + self.difference / KINDS[self.kind].share
 
     @property
     def discordant(self) -> tuple[float, float]:
@@ -86,6 +98,7 @@ class Figures:
 
     Attributes:
         covered: the 95 % interval holds the true difference.
+        width: mean distance of its ends, 0..2.
         better, worse: the verdict says so.
         interval_alone: the interval leaves zero out although p is not below 0.05.
         p_alone: p is below 0.05 although the interval holds zero.
@@ -95,6 +108,7 @@ class Figures:
     """
 
     covered: float
+    width: float
     better: float
     worse: float
     interval_alone: float
@@ -114,7 +128,8 @@ class Figures:
             return float(weights @ which)
 
         return cls(
-            covered=share((low <= truth) & (truth <= high)),
+            covered=share((low - ROUNDING <= truth) & (truth <= high + ROUNDING)),
+            width=share(high - low),
             better=share(better),
             worse=share(verdict < 0),
             interval_alone=share(leaves_zero_out & ~significant),
@@ -177,23 +192,48 @@ def draw_continuous(rng: np.random.Generator, ease: np.ndarray, accuracy: float)
     return np.asarray(normal_cdf(math.sqrt(2) * probit(accuracy) + ease + luck))
 
 
-DRAW: dict[str, Callable[[np.random.Generator, np.ndarray, float], np.ndarray]] = {
-    "quarters": draw_quarters,
-    "continuous": draw_continuous,
+@dataclass(frozen=True)
+class Kind:
+    """How fractional scores are drawn, and the share of rows on which the two prompts are not the same."""
+
+    draw: Callable[[np.random.Generator, np.ndarray, float], np.ndarray]
+    share: float = 1.0
+
+
+KINDS = {
+    "quarters": Kind(draw_quarters),
+    "continuous": Kind(draw_continuous),
+    "quarters, seldom": Kind(draw_quarters, SELDOM),
 }
 
 
-def simulate(scenario: Scenario, draws: int, rng: np.random.Generator) -> Figures:
-    """Estimate the figures of fractional scores from ``draws`` runs of the test."""
-    found = []
+def draw_pair(scenario: Scenario, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the scores of baseline and candidate."""
+    kind = KINDS[scenario.kind]
+    ease = math.sqrt(scenario.row_share) * rng.standard_normal(scenario.n)
+    baseline, candidate = (kind.draw(rng, ease, a) for a in (scenario.accuracy, scenario.accuracy_where_it_differs))
+    return baseline, np.where(rng.uniform(size=scenario.n) < kind.share, candidate, baseline)
+
+
+def percentile_bootstrap(differences: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the 95 % interval of the mean that the sign-flip test is measured against."""
+    n = len(differences)
+    means = differences[rng.integers(0, n, (BOOTSTRAP_RESAMPLES, n))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def simulate(scenario: Scenario, draws: int, rng: np.random.Generator) -> tuple[Figures, Figures]:
+    """Estimate the figures of fractional scores from ``draws`` runs of the test, and with a bootstrap's interval."""
+    found, with_bootstrap = [], []
     for _ in range(draws):
-        ease = math.sqrt(scenario.row_share) * rng.standard_normal(scenario.n)
-        baseline, candidate = (
-            DRAW[scenario.kind](rng, ease, accuracy).tolist()
-            for accuracy in (scenario.accuracy, scenario.accuracy + scenario.difference)
-        )
-        found.append(read(compare_paired(baseline, candidate)))
-    return Figures.of(np.array(found), np.full(draws, 1 / draws), scenario.difference)
+        baseline, candidate = draw_pair(scenario, rng)
+        low, high, *rest = read(compare_paired(baseline.tolist(), candidate.tolist()))
+        found.append((low, high, *rest))
+        with_bootstrap.append((*percentile_bootstrap(candidate - baseline, rng), *rest))
+    weights = np.full(draws, 1 / draws)
+    ours, bootstrap = (Figures.of(np.array(one), weights, scenario.difference) for one in (found, with_bootstrap))
+    return ours, bootstrap
 
 
 Found = dict[Scenario, Figures]
@@ -205,11 +245,16 @@ def right_or_wrong(counts: dict[int, Counts]) -> Found:
     return {s: counts[s.n].figures(*s.discordant) for s in grid if s.accuracy + s.difference <= 0.99}
 
 
-def fractional(draws: int, rng_seed: int) -> Found:
-    """Return the estimated figures of the smaller grid; each scenario has a random stream of its own."""
-    places = itertools.product(FRACTIONAL_ROWS, FRACTIONAL_ACCURACIES, FRACTIONAL_DIFFERENCES, DRAW)
-    grid = [Scenario(n, accuracy, gap, FRACTIONAL_ROW_SHARE, kind) for n, accuracy, gap, kind in places]
-    return {s: simulate(s, draws, np.random.default_rng([rng_seed, i])) for i, s in enumerate(grid)}
+def fractional(draws: int, rng_seed: int) -> tuple[Found, Found]:
+    """Return the estimated figures of the smaller grid, and with a bootstrap's interval.
+
+    Each scenario has a random stream of its own; accuracies above 99 % are left out.
+    """
+    places = itertools.product(KINDS, FRACTIONAL_ROWS, FRACTIONAL_ACCURACIES, FRACTIONAL_DIFFERENCES)
+    grid = [Scenario(n, accuracy, gap, FRACTIONAL_ROW_SHARE, kind) for kind, n, accuracy, gap in places]
+    grid = [s for s in grid if s.accuracy_where_it_differs <= 0.99]
+    both = {s: simulate(s, draws, np.random.default_rng([rng_seed, i])) for i, s in enumerate(grid)}
+    return {s: ours for s, (ours, _) in both.items()}, {s: bootstrap for s, (_, bootstrap) in both.items()}
 
 
 def percent(share: float) -> str:
@@ -262,6 +307,18 @@ def trust_table(found: Found) -> str:
         for kind, n in places
     ]
     return table(("scores", "n", *TRUST_HEAD), lines)
+
+
+def bootstrap_table(ours: Found, bootstrap: Found) -> str:
+    """Return coverage and width of both intervals of fractional scores."""
+    lines = []
+    for kind, n in dict.fromkeys((s.kind, s.n) for s in ours):
+        cells = [[f for s, f in found.items() if (s.kind, s.n) == (kind, n)] for found in (ours, bootstrap)]
+        covered = [f"{percent(mean(c).covered)} ({percent(min(f.covered for f in c))})" for c in cells]
+        widths, alone = [percent(mean(c).width) for c in cells], percent(mean(cells[1]).interval_alone)
+        lines.append([kind, str(n), *covered, *widths, alone])
+    head = ("holds the truth", "bootstrap holds it", "width, points", "bootstrap's width", "bootstrap alone")
+    return table(("scores", "n", *head), lines)
 
 
 def power_table(found: Found) -> str:
@@ -325,7 +382,7 @@ def problems(found: Found, draws: int | None = None) -> str:
     return "\n".join([*(lines or ["- none"]), ""])
 
 
-def report(exact: Found, drawn: Found, counts: dict[int, Counts], draws: int) -> str:
+def report(exact: Found, drawn: Found, bootstrap: Found, counts: dict[int, Counts], draws: int) -> str:
     """Return all tables with what they show."""
     bias = max(abs(f.bias) for f in exact.values())
     drawn_bias = float(np.mean([f.bias for f in drawn.values()]))
@@ -339,6 +396,10 @@ def report(exact: Found, drawn: Found, counts: dict[int, Counts], draws: int) ->
             f"The reported difference is off by at most {percent(bias)} points on average. Fractional scores, "
             f"{draws} draws for each of {len(drawn)} scenarios (mean bias {100 * drawn_bias:+.2f} points):\n",
             trust_table(drawn),
+            f"*Seldom*: only {100 * SELDOM:.0f} % of rows can differ, and all of the gain lies on them. The same "
+            "intervals beside a percentile bootstrap of the same scores; *bootstrap alone*: it leaves zero out, but "
+            "the p-value of the sign-flip test is not below 0.05:\n",
+            bootstrap_table(drawn, bootstrap),
             "Scenarios with a coverage below 94 % or verdicts on more than 5 % of equal prompts, right/wrong scores:\n",
             problems(exact),
             "and fractional scores, beyond three standard errors:\n",
@@ -374,7 +435,8 @@ def main() -> None:
     options = parser.parse_args()
     started = time.monotonic()
     counts = {n: Counts(n) for n in ROWS}
-    text = report(right_or_wrong(counts), fractional(options.draws, options.rng_seed), counts, options.draws)
+    drawn, bootstrap = fractional(options.draws, options.rng_seed)
+    text = report(right_or_wrong(counts), drawn, bootstrap, counts, options.draws)
     made = (
         f"Made on {date.today()} by `python benchmarks/verdict.py --draws {options.draws} --rng-seed "
         f"{options.rng_seed}` in {time.monotonic() - started:.0f} s; {platform.machine()}, "

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from mipro_walk.core.statistics import compare_paired, detectable_difference, rows_needed
 
@@ -77,14 +81,116 @@ def test_lists_of_different_length_are_refused():
         compare_paired([1.0], [1.0, 0.0])
 
 
-def test_fractional_scores_use_the_bootstrap_and_repeat_exactly():
+SCORES = st.one_of(
+    st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.sampled_from([0.0, 1 / 3, 0.1, 0.3])
+)
+PAIRS = st.tuples(st.just((0.5, 0.5)), st.lists(st.tuples(SCORES, SCORES), max_size=80)).map(lambda p: [p[0], *p[1]])
+"""Pairs of scores of which one is never 0 or 1, so that all are fractional."""
+
+
+@st.composite
+def shifted(draw: st.DrawFn) -> list[tuple[float, float]]:
+    """Draw pairs of which the second is often higher, so that zero lies on either side of the interval's end."""
+    gain = draw(st.floats(0, 0.3))
+    return [(b, min(1.0, c * (1 - gain) + gain)) for b, c in draw(PAIRS)]
+
+
+def compared(pairs):
+    baseline, candidate = zip(*pairs, strict=True)
+    return compare_paired(baseline, candidate)
+
+
+@given(pairs=st.one_of(PAIRS, shifted()))
+@example(pairs=[(0.2, 0.6)] * 5)
+@example(pairs=[(0.2, 0.6)] * 6)
+@example(pairs=[(0.6, 0.3)] * 20)
+@example(pairs=[(0.1, 0.3), (0.3, 0.1), (0.5, 0.5)] * 9)
+@settings(max_examples=300, deadline=None)
+def test_zero_lies_outside_the_interval_of_fractional_scores_exactly_if_p_is_below_005(pairs):
+    result = compared(pairs)
+    assert (result.low > 0 or result.high < 0) == (result.p_value < 0.05)
+    assert -1 <= result.low <= result.difference + 1e-8
+    assert result.difference - 1e-8 <= result.high <= 1
+    assert (result.verdict == "no significant gain") == (result.p_value >= 0.05)
+
+
+@given(pairs=PAIRS, data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_order_of_rows_does_not_matter_and_exchanged_prompts_turn_the_signs(pairs, data):
+    result, shuffled = compared(pairs), compared(data.draw(st.permutations(pairs)))
+    exchanged = compared([(c, b) for b, c in pairs])
+    assert (shuffled.low, shuffled.high, shuffled.p_value) == (result.low, result.high, result.p_value)
+    assert (-exchanged.high, -exchanged.low, exchanged.p_value) == (result.low, result.high, result.p_value)
+
+
+def p_of_shift(differences, shift):
+    """Two-sided p-value of the sign-flip test by its definition: every pattern of signs, absolute sums."""
+    moved = [d - shift for d in differences]
+    sums = [
+        abs(sum(s * d for s, d in zip(signs, moved, strict=True))) for signs in itertools.product((1, -1), repeat=9)
+    ]
+    return sum(s >= abs(sum(moved)) - 1e-9 for s in sums) / len(sums)
+
+
+@pytest.mark.parametrize("rng_seed", range(6))
+def test_interval_holds_the_shifts_that_flipping_every_sign_does_not_reject(rng_seed):
+    rng = np.random.default_rng(rng_seed)
+    differences = np.round(rng.uniform(-0.3, 0.6, 9), 3 if rng_seed % 2 else 1)
+    result = compare_paired([0.3] * 9, list(0.3 + differences))
+    assert result.p_value == pytest.approx(p_of_shift(differences, 0))
+    assert p_of_shift(differences, result.low - 1e-6) < 0.05 <= p_of_shift(differences, result.low + 1e-8)
+    assert p_of_shift(differences, result.high + 1e-6) < 0.05 <= p_of_shift(differences, result.high - 1e-8)
+
+
+def test_drawn_flips_say_nearly_what_all_of_them_do(monkeypatch):
+    rng = np.random.default_rng(3)
+    baseline, candidate = rng.uniform(0, 0.8, 14), rng.uniform(0.1, 1, 14)
+    exact = compare_paired(list(baseline), list(candidate))
+    monkeypatch.setattr("mipro_walk.core.statistics.SUBSETS", 2**13)
+    drawn = compare_paired(list(baseline), list(candidate))
+    assert (drawn.low, drawn.high) != (exact.low, exact.high)
+    assert (drawn.low, drawn.high) == pytest.approx((exact.low, exact.high), abs=0.01)
+    assert drawn.p_value == pytest.approx(exact.p_value, abs=0.02)
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_five_fractional_rows_or_fewer_reject_nothing(n):
+    result = compare_paired([0.1] * n, [0.9] * n)
+    assert (result.low, result.high, result.verdict) == (-1.0, 1.0, "no significant gain")
+    assert result.p_value == 2 / 2**n
+
+
+@pytest.mark.parametrize("n", [6, 15, 16, 60])
+def test_one_gain_on_every_row_is_the_only_shift_left(n):
     rng = np.random.default_rng(0)
-    baseline = list(rng.uniform(0, 0.5, 60))
-    candidate = [b + 0.2 for b in baseline]
-    first, second = compare_paired(baseline, candidate), compare_paired(baseline, candidate)
-    assert first == second
-    assert first.verdict == "better"
-    assert first.low == pytest.approx(0.2)
+    baseline = list(rng.uniform(0, 0.5, n))
+    result = compare_paired(baseline, [b + 0.2 for b in baseline])
+    assert (result.low, result.high, result.verdict) == (0.2, 0.2, "better")
+
+
+@pytest.mark.parametrize(("n", "unseen"), [(6, 0.393), (20, 0.139), (100, 0.0295)])
+def test_equal_fractional_scores_leave_room_for_rows_not_seen(n, unseen):
+    result = compare_paired([0.5] * n, [0.5] * n)
+    assert (result.low, result.high) == pytest.approx((-unseen, unseen), abs=5e-4)
+    assert (result.p_value, result.verdict) == (1.0, "no significant gain")
+    assert (1 - result.high) ** n == pytest.approx(0.05)
+
+
+UNKNOWN = st.lists(
+    st.tuples(SCORES, SCORES, st.sampled_from(["baseline", "candidate", "both"])), min_size=1, max_size=12
+)
+
+
+@given(pairs=PAIRS, unknown=UNKNOWN)
+@example(pairs=[(0.5, 0.5)] * 20, unknown=[(0.5, 0.5, "both")])
+@settings(max_examples=100, deadline=None)
+def test_no_outcome_of_the_unknown_rows_leads_out_of_the_cautious_interval(pairs, unknown):
+    holes = [(None if gone != "candidate" else b, None if gone != "baseline" else c) for b, c, gone in unknown]
+    holed = compared([*pairs, *holes])
+    known = compared([*pairs, *((b, c) for b, c, _ in unknown)])
+    assert holed.excluded == len(unknown)
+    assert holed.cautious_low <= min(holed.low, known.low)
+    assert max(holed.high, known.high) <= holed.cautious_high
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():

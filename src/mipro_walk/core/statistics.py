@@ -18,6 +18,9 @@ Z80 = 0.8416212335729143
 SIGNIFICANCE = 0.05
 RESAMPLES = 10_000
 RESAMPLES_AT_ONCE = 500
+SUBSETS = 2**15
+"""Sets of rows whose signs are flipped: all of them up to 15 rows, so many drawn for more."""
+SIGNS_AT_ONCE = 2**18
 RESAMPLING_SEED = 20240617
 """Fixed, so that the same scores always give the same interval."""
 
@@ -37,7 +40,8 @@ class PairedComparison:
         discordance: mean squared difference of a pair, 0..1; for right/wrong scores the share of rows on which the two
             differ.
         cautious_low, cautious_high: the interval if every unknown outcome had gone against the candidate (low end) and
-            for it (high end); without unknown outcomes the same as ``low`` and ``high``.
+            for it (high end); without unknown outcomes the same as ``low`` and ``high``. For fractional scores never
+            inside these.
     """
 
     n: int
@@ -67,13 +71,23 @@ def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float |
     """Compare two aligned score lists; ``None`` marks an unknown outcome and excludes its pair.
 
     Scores that are all 0 or 1 get the Bonett-Price interval (adjusted Wald for paired proportions) and the
-    mid-p McNemar test, which agrees with it better than the overcautious exact test; other scores get a percentile
-    bootstrap and a sign-flip permutation test. A verdict needs both to agree.
+    mid-p McNemar test, which agrees with it better than the overcautious exact test. Other scores get a sign-flip
+    permutation test and the interval of all shifts that it does not reject, so that zero lies outside exactly if p is
+    below 0.05. A verdict needs both to agree.
+
+    The sign-flip test takes differences to be symmetric around their mean, as they are for equal prompts. With five
+    rows or fewer it rejects nothing: the interval is -1 to 1. If six or more differences are all the same, it rejects
+    every other shift, and the interval is that one value. Where no row differs at all this would claim too much, so the
+    interval is what rows not seen could hide: had more than ``1 - 0.05 ** (1 / n)`` of all rows differed, by 1 at most,
+    one of ``n`` would have shown it with 95 % probability.
 
     Source: Bonett & Price 2012, "Adjusted Wald confidence interval for a difference of binomial proportions
     based on paired data", J. Educ. Behav. Stat. 37(4); Fagerland, Lydersen & Laake 2013, "The McNemar test for
     binary matched-pairs data: mid-p and asymptotic are better than exact conditional", BMC Med. Res. Methodol. 13;
-    for the cautious interval the bounds of Manski 1989, J. Hum. Resour. 24(3), with sampling error on top.
+    for the interval of the sign-flip test Hartigan 1969, "Using subsample values as typical values", J. Am. Stat.
+    Assoc. 64(328), and Garthwaite 1996, "Confidence intervals from randomization tests", Biometrics 52(4); for rows
+    that never differ Hanley & Lippman-Hand 1983, "If nothing goes wrong, is everything all right?", JAMA 249(13); for
+    the cautious interval the bounds of Manski 1989, J. Hum. Resour. 24(3), with sampling error on top.
 
     Raises:
         ValueError: the lists differ in length.
@@ -90,6 +104,8 @@ def compare_paired(baseline: Sequence[float | None], candidate: Sequence[float |
     if excluded:
         cautious_low = _infer(_filled(baseline, 1.0), _filled(candidate, 0.0))[0]
         cautious_high = _infer(_filled(baseline, 0.0), _filled(candidate, 1.0))[1]
+        if not _are_right_or_wrong(base, cand):  # one row that differs can narrow an interval where none did
+            cautious_low, cautious_high = min(low, cautious_low), max(high, cautious_high)
     return PairedComparison(
         n=len(pairs),
         baseline=float(base.mean()),
@@ -120,8 +136,8 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
     if n == 0:
         return 0.0, 1.0
     values = np.array(scores, dtype=float)
-    if not np.isin(values, (0.0, 1.0)).all():
-        return _resampled(values)[:2]
+    if not _are_right_or_wrong(values):
+        return _bootstrap(values)
     mean, z2 = float(values.mean()), Z95**2
     centre = (mean + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * math.sqrt(mean * (1 - mean) / n + z2 / (4 * n**2)) / (1 + z2 / n)
@@ -155,10 +171,14 @@ def rows_needed(difference: float, discordance: float) -> int:
 
 def _infer(base: np.ndarray, cand: np.ndarray) -> tuple[float, float, float]:
     """Return low, high and p-value."""
-    if np.isin(base, (0.0, 1.0)).all() and np.isin(cand, (0.0, 1.0)).all():
+    if _are_right_or_wrong(base, cand):
         gained, lost = int((cand > base).sum()), int((cand < base).sum())
         return *_bonett_price(gained, lost, len(base)), _mcnemar_mid_p(gained, lost)
-    return _resampled(cand - base)
+    return _sign_flips(cand - base)
+
+
+def _are_right_or_wrong(*scores: np.ndarray) -> bool:
+    return all(bool(np.isin(values, (0.0, 1.0)).all()) for values in scores)
 
 
 def _filled(scores: Sequence[float | None], value: float) -> np.ndarray:
@@ -185,18 +205,58 @@ def _mcnemar_mid_p(gained: int, lost: int) -> float:
     return float(min(1.0, (2 * below + math.comb(discordant, fewer)) / 2**discordant))
 
 
-def _resampled(differences: np.ndarray) -> tuple[float, float, float]:
+def _bootstrap(values: np.ndarray) -> tuple[float, float]:
     rng = np.random.default_rng(RESAMPLING_SEED)
-    n = len(differences)
-    observed = abs(differences.mean())
-    means: list[np.ndarray] = []
-    extreme = 0
-    for _ in range(RESAMPLES // RESAMPLES_AT_ONCE):
-        means.append(differences[rng.integers(0, n, (RESAMPLES_AT_ONCE, n))].mean(axis=1))
-        flipped = (differences * rng.choice((-1.0, 1.0), (RESAMPLES_AT_ONCE, n))).mean(axis=1)
-        extreme += int((np.abs(flipped) >= observed - 1e-12).sum())
+    n = len(values)
+    means = [
+        values[rng.integers(0, n, (RESAMPLES_AT_ONCE, n))].mean(axis=1) for _ in range(RESAMPLES // RESAMPLES_AT_ONCE)
+    ]
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(low), float(high), (extreme + 1) / (RESAMPLES + 1)
+    return float(low), float(high)
+
+
+def _sign_flips(differences: np.ndarray) -> tuple[float, float, float]:
+    """Return low, high and p-value of the sign-flip test.
+
+    With a shift taken off the differences, flipping the signs of some rows leaves a sum at least as large exactly if
+    the mean difference of these rows is at most the shift. So the sorted means of sets of rows hold the p-value of
+    every shift, and the ends of the interval are two of them; nothing is searched for.
+    """
+    means = np.sort(_means_of_subsets(differences))
+    flips = len(means) + 1  # with the observed signs, where no row is flipped: as extreme as themselves on both sides
+    fewer = int(min((means <= 0).sum(), (means >= 0).sum()))
+    p_value = min(1.0, 2 * (1 + fewer) / flips)
+    needed = math.ceil(SIGNIFICANCE / 2 * flips) - 1  # a shift with fewer means on one side is rejected
+    if needed == 0:
+        return -1.0, 1.0, p_value
+    if not means.any():
+        unseen = round(1 - SIGNIFICANCE ** (1 / len(differences)), 8)
+        return -unseen, unseen, p_value
+    return float(means[needed - 1]), float(means[-needed]), p_value
+
+
+def _means_of_subsets(differences: np.ndarray) -> np.ndarray:
+    """Return the mean difference over each of the sets of rows, none of them empty.
+
+    Sums are whole billionths and means rounded to 1e-8, so order of rows, machine and NumPy's version change nothing.
+    Each drawn set comes with its mirror image in the order of the differences: exchanging the prompts only turns signs.
+    """
+    billionths = np.sort(np.rint(differences * 1e9))
+    n = len(billionths)
+    if 2**n <= SUBSETS:
+        return _means(np.arange(1, 2**n, dtype="<u8")[:, None], billionths[:, None])
+    words = np.random.PCG64(RESAMPLING_SEED).random_raw((SUBSETS // 2, -(-n // 64))).astype("<u8")
+    both_ways = np.column_stack([billionths, billionths[::-1]])
+    blocks = np.array_split(words, 1 + SUBSETS * n // SIGNS_AT_ONCE)
+    return np.concatenate([_means(block, both_ways) for block in blocks])
+
+
+def _means(words: np.ndarray, billionths: np.ndarray) -> np.ndarray:
+    """Return the means of each column over sets of rows, the bits of a line of ``words``; empty sets are left out."""
+    chosen = np.unpackbits(words.view(np.uint8), axis=1, count=len(billionths), bitorder="little").astype(float)
+    sizes = chosen.sum(axis=1, keepdims=True)
+    means: np.ndarray = chosen @ billionths / np.maximum(sizes, 1) / 1e9
+    return np.asarray(np.round(means[sizes[:, 0] > 0], 8) + 0.0).ravel()  # adding makes -0 plain 0
 
 
 def spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
