@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from mipro_walk.cli.console import NARROW as NARROW
-from mipro_walk.cli.console import is_ascii_only as is_ascii_only
 from mipro_walk.cli.line_displays import Display, LogDisplay, PlainDisplay
 from mipro_walk.cli.live_panel import RichDisplay
-from mipro_walk.cli.progress_words import cost_in_words as cost_in_words
-from mipro_walk.cli.progress_words import duration as duration
 from mipro_walk.errors import ConfigError
-
-# The aliases above are for the results screen, which still asks for these names here.
 
 DISPLAYS: dict[str, type[Display]] = {"rich": RichDisplay, "plain": PlainDisplay, "log": LogDisplay, "none": Display}
 

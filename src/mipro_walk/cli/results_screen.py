@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mipro_walk.cli.charts import MAX_WIDTH, progress_chart
-from mipro_walk.cli.console import activation_hint
+from mipro_walk.cli.console import NARROW, activation_hint, is_ascii_only
 from mipro_walk.cli.explanations_screen import render_explanations
-from mipro_walk.cli.live_displays import NARROW, cost_in_words, duration, is_ascii_only
+from mipro_walk.cli.progress_words import cost_in_words, duration
 from mipro_walk.cli.screen_parts import heading
 from mipro_walk.cli.visible import foreign, one_line, visible
 from mipro_walk.counting import agreeing, counted
