@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from documents import with_error, write_between
 from landscapes import FAMILIES, Landscape
 from schedules import dspy, ours
 
@@ -71,15 +71,10 @@ def table(found: dict[str, Sequence[Honesty]]) -> str:
         verdicts = Counter(r.verdict for r in runs)
         shares = [f"{100 * verdicts[v] / len(runs):.1f} %" for v in ("better", "no significant gain", "worse")]
         covered = 100 * np.mean([r.is_covered for r in runs])
-        errors = [_error([getattr(r, f) for r in runs]) for f in ("score_error", "search_error", "dspy_error")]
+        errors = [with_error([getattr(r, f) for r in runs], "+") for f in ("score_error", "search_error", "dspy_error")]
         cells = [*shares, errors[0], f"{covered:.1f} %", *errors[1:]]
         lines.append(f"| {name} {SIZE[0]}×{SIZE[1]} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
-
-
-def _error(errors: Sequence[float]) -> str:
-    points = 100 * np.array(errors)
-    return f"{points.mean():+.1f} ± {points.std(ddof=1) / len(points) ** 0.5:.1f}"
 
 
 def main() -> None:
@@ -103,9 +98,7 @@ def main() -> None:
     ) + table(found)
     print(text)
     if options.write:
-        marked = re.compile(r"(<!-- honest_score -->\n).*?(<!-- end honest_score -->)", re.DOTALL)
-        document = options.write.read_text(encoding="utf-8")
-        options.write.write_text(marked.sub(lambda m: m[1] + "\n" + text + "\n" + m[2], document), encoding="utf-8")
+        write_between(options.write, "honest_score", text)
 
 
 if __name__ == "__main__":

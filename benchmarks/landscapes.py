@@ -9,14 +9,17 @@ one; so the truth holds exactly, and how much of the noise two candidates share 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
 START = 0.60
-"""Accuracy of candidate (0, 0), which every schedule starts from."""
+"""Accuracy of candidate 0, 0, …, which every schedule starts from."""
 VAL_ROWS = 1000
+Key = tuple[int, ...]
+"""Names a candidate: instruction index and demo set index, of a program of several stages for each in turn."""
 SIZES = ((12, 8), (40, 30), (200, 100))
 
 
@@ -41,8 +44,41 @@ FAMILIES = (
 )
 
 
-class Landscape:
-    """One drawn landscape. ``ask`` counts calls and gives the same answer to the same question."""
+class Known(ABC):
+    """Candidates of known accuracy, ``truth[key]``. ``ask`` counts calls and answers the same question the same way."""
+
+    def __init__(self, truth: np.ndarray) -> None:
+        self.truth = truth
+        self.calls = 0
+        self._answers: dict[Key, np.ndarray] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Levels of each axis: instructions and demonstration sets, of each stage."""
+        return self.truth.shape
+
+    def ask(self, key: Key, rows: np.ndarray | range) -> np.ndarray:
+        """Return the scores (0 or 1) of a candidate on val rows; every row is a call."""
+        self.calls += len(rows)
+        if key not in self._answers:
+            self._answers[key] = self._answered(key)
+        return self._answers[key][np.asarray(rows)]
+
+    def regret(self, key: Key) -> float:
+        """Return how much of the best candidate's accuracy the returned one misses."""
+        return float(self.truth.max() - self.truth[key])
+
+    def gain(self, key: Key) -> float:
+        """Return how much more accurate than the start a candidate is."""
+        return float(self.truth[key] - self.truth[(0,) * self.truth.ndim])
+
+    @abstractmethod
+    def _answered(self, key: Key) -> np.ndarray:
+        """Return a candidate's scores on all val rows."""
+
+
+class Landscape(Known):
+    """One drawn landscape of a single prompt."""
 
     def __init__(self, family: Family, instructions: int, demo_sets: int, seed: int) -> None:
         number = FAMILIES.index(family)
@@ -54,37 +90,19 @@ class Landscape:
         truth = START + by_instruction[:, None] + by_demo_set[None] + together
         if family.needle:
             truth[rng.integers(1, instructions), rng.integers(1, demo_sets)] += family.needle
-        self.truth = np.clip(truth, 0.02, 0.98)
-        self.calls = 0
+        super().__init__(np.clip(truth, 0.02, 0.98))
         self._quality = np.vectorize(NormalDist().inv_cdf)(self.truth)
         self._ease_sd = math.sqrt(family.row_share)
         self._ease = self._ease_sd * rng.standard_normal(VAL_ROWS)
         self._luck_sd = math.sqrt(1 - family.row_share)
         self._stream = [seed * 1_000_003 + number, instructions * 1_009 + demo_sets]
-        self._answers: dict[tuple[int, int], np.ndarray] = {}
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Instructions and demonstration sets."""
-        return self.truth.shape[0], self.truth.shape[1]
-
-    def ask(self, key: tuple[int, int], rows: np.ndarray | range) -> np.ndarray:
-        """Return the scores (0 or 1) of a candidate on val rows; every row is a call."""
-        self.calls += len(rows)
-        return self._answered(key)[np.asarray(rows)]
-
-    def test(self, key: tuple[int, int], rows: int) -> np.ndarray:
+    def test(self, key: Key, rows: int) -> np.ndarray:
         """Return the scores of a candidate on unseen rows; they are not counted as calls."""
         ease = np.random.default_rng([*self._stream, 1]).standard_normal(rows) * self._ease_sd
         luck = np.random.default_rng([*self._stream, *key, 1]).standard_normal(rows) * self._luck_sd
         return (self._quality[key] + ease + luck > 0).astype(float)
 
-    def regret(self, key: tuple[int, int]) -> float:
-        """Return how much of the best candidate's accuracy the returned one misses."""
-        return float(self.truth.max() - self.truth[key])
-
-    def _answered(self, key: tuple[int, int]) -> np.ndarray:
-        if key not in self._answers:
-            luck = np.random.default_rng([*self._stream, *key]).standard_normal(VAL_ROWS)
-            self._answers[key] = (self._quality[key] + self._ease + self._luck_sd * luck > 0).astype(float)
-        return self._answers[key]
+    def _answered(self, key: Key) -> np.ndarray:
+        luck = np.random.default_rng([*self._stream, *key]).standard_normal(VAL_ROWS)
+        return (self._quality[key] + self._ease + self._luck_sd * luck > 0).astype(float)

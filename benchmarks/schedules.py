@@ -6,12 +6,12 @@ Every schedule may append ``(calls so far, candidate it would return now)`` to a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import optuna
-from landscapes import VAL_ROWS, Landscape
+from landscapes import VAL_ROWS, Key, Known
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import create_trial
 
@@ -24,9 +24,8 @@ from mipro_walk.core.run import Run
 from mipro_walk.core.scoreboard import Scoreboard
 from mipro_walk.core.search_space import DemoSet, Instruction, SearchSpace, StageSpace
 from mipro_walk.core.settings import OptimizerSettings, SamplerName
-from mipro_walk.types import Demonstration, Event, Example, Outcome, Rollout, Task
+from mipro_walk.types import Candidate, Demonstration, Event, Example, Outcome, Rollout, Stage, Task
 
-Key = tuple[int, int]
 Trace = list[tuple[int, Key]]
 ROLLOUTS_PER_TRIAL = 6
 PLAIN_MINIBATCH = 35
@@ -40,7 +39,7 @@ class Pick:
     reported: float
 
 
-Schedule = Callable[[Landscape, int, int, Trace], Pick]
+Schedule = Callable[[Known, int, int, Trace], Pick]
 
 
 # ---- ours: the code of the package itself
@@ -49,75 +48,106 @@ Schedule = Callable[[Landscape, int, int, Trace], Pick]
 class _Answers:
     """The landscape behind the optimizer's evaluator."""
 
-    def __init__(self, landscape: Landscape) -> None:
+    def __init__(self, landscape: Known) -> None:
         self._landscape = landscape
 
     def evaluate(self, rollouts: list[Rollout]) -> list[Outcome]:
-        asked = [(_key(rollout), rollout.seed) for rollout in rollouts]
+        asked = [(_key(rollout.candidate), rollout.seed) for rollout in rollouts]
         return [Outcome(float(self._landscape.ask(key, range(row, row + 1))[0])) for key, row in asked]
 
 
 def ours(sampler: SamplerName) -> Schedule:
     """Return our search, on the whole pool and one generation of it (a fixed pool has no second one)."""
 
-    def run(landscape: Landscape, calls: int, seed: int, trace: Trace) -> Pick:
-        settings = OptimizerSettings(
-            budget=calls,
-            num_iterations=max(1, round(calls / ROLLOUTS_PER_TRIAL)),
-            num_bootstrap_seeds=0,
-            generations=1,
-            optimize_demos=False,  # the sets are given, none are built
-            target_score=1.01,
-            test_size=0,
-            sampler=sampler,
-            rng_seed=seed,
-        )
-        task = _task()
-
-        def note(event: Event) -> None:
-            if event.type == "mipro.trial.complete":
-                best = event.data["best_instruction"], event.data["best_demo_set"]
-                trace.append((event.data["rollouts"], best))
-
-        state = Run(task, _Answers(landscape), settings, make_plan(settings, task), NeverStop(), note)
-        race = Race(state, _space(landscape), Scoreboard(range(VAL_ROWS)))
-        search(race, PatternProposer())
-        best = race.finalists()[0]
-        return Pick(best.key, race.board.estimates()[best.key].mean)
+    def run(landscape: Known, calls: int, seed: int, trace: Trace) -> Pick:
+        choices = [range(size) for size in landscape.shape]
+        return race(landscape, choices, calls, seed, trace, sampler=sampler)
 
     return run
 
 
-def _task() -> Task:
+def stage_after_stage(landscape: Known, calls: int, seed: int, trace: Trace) -> Pick:
+    """Run our search on the first stage, the others as they start, then on the next beside that winner, and so on.
+
+    Each search has an equal share of the calls and begins anew.
+    """
+    stages = len(landscape.shape) // 2
+    pick = Pick((0,) * len(landscape.shape), 0.0)
+    for stage in range(stages):
+        choices = [
+            range(size) if axis // 2 == stage else [level]
+            for axis, (size, level) in enumerate(zip(landscape.shape, pick.key, strict=True))
+        ]
+        share = (calls - landscape.calls) // (stages - stage)
+        pick = race(landscape, choices, share, seed, trace, sampler="tpe")
+    return pick
+
+
+def race(
+    landscape: Known, choices: Sequence[Sequence[int]], calls: int, seed: int, trace: Trace, *, sampler: SamplerName
+) -> Pick:
+    """Search the levels of each axis that ``choices`` leaves; the first of each is the start."""
+    settings = OptimizerSettings(
+        budget=calls,
+        num_iterations=max(1, round(calls / ROLLOUTS_PER_TRIAL)),
+        num_bootstrap_seeds=0,
+        generations=1,
+        optimize_demos=False,  # the sets are given, none are built
+        target_score=1.01,
+        test_size=0,
+        sampler=sampler,
+        rng_seed=seed,
+    )
+    space, before = _space(choices), landscape.calls
+    task = _task(space)
+
+    def note(event: Event) -> None:
+        if event.type == "mipro.trial.complete":
+            best = event.data.get("best_key") or (event.data["best_instruction"], event.data["best_demo_set"])
+            trace.append((before + event.data["rollouts"], _key(space.candidate(tuple(best)))))
+
+    state = Run(task, _Answers(landscape), settings, make_plan(settings, task), NeverStop(), note)
+    running = Race(state, space, Scoreboard(range(VAL_ROWS)))
+    search(running, PatternProposer())
+    best = running.finalists()[0]
+    return Pick(_key(best.candidate), running.board.estimates()[best.key].mean)
+
+
+def _task(space: SearchSpace) -> Task:
     val = [Example(row, f"row {row}", "right") for row in range(VAL_ROWS)]
-    return Task("simulated", "Simulated.", "instruction 0", [], val, [], ())
+    names = [Stage(stage.name, stage.instructions[0].text) for stage in space.stages]
+    stages = names if len(names) > 1 else ()
+    return Task("simulated", "Simulated.", names[0].instruction, [], val, [], stages=stages)
 
 
-def _space(landscape: Landscape) -> SearchSpace:
-    instructions, demo_sets = landscape.shape
+def _space(choices: Sequence[Sequence[int]]) -> SearchSpace:
     return SearchSpace(
         [
             StageSpace(
-                [Instruction(f"instruction {i}", "built-in") for i in range(instructions)],
-                [DemoSet((Demonstration(str(d), "right"),), (d,), "given") for d in range(demo_sets)],
+                [Instruction(f"instruction {i}", "built-in") for i in instructions],
+                [DemoSet((Demonstration(str(d), "right"),), (d,), "given") for d in demo_sets],
+                f"stage {number}",
             )
+            for number, (instructions, demo_sets) in enumerate(zip(choices[::2], choices[1::2], strict=True), start=1)
         ]
     )
 
 
-def _key(rollout: Rollout) -> Key:
-    return int(rollout.candidate.instruction.split()[1]), int(rollout.candidate.demos[0].query)
+def _key(candidate: Candidate) -> Key:
+    """Return the landscape's key of a candidate: its texts hold the levels."""
+    levels = [(prompt.instruction.split()[1], prompt.demos[0].query) for prompt in candidate.prompts]
+    return tuple(int(level) for pair in levels for level in pair)
 
 
 # ---- the plain ones
 
 
-def random_search(landscape: Landscape, calls: int, seed: int, trace: Trace) -> Pick:
+def random_search(landscape: Known, calls: int, seed: int, trace: Trace) -> Pick:
     """Score random candidates on minibatches of 35 common rows; the best mean wins."""
     return _best_of(landscape, _draw(landscape, calls // PLAIN_MINIBATCH, seed), calls, trace)
 
 
-def demos_only(landscape: Landscape, calls: int, seed: int, trace: Trace) -> Pick:
+def demos_only(landscape: Known, calls: int, seed: int, trace: Trace) -> Pick:
     """Score random demonstration sets with the first instruction."""
     rng = np.random.default_rng(seed)
     sets = landscape.shape[1]
@@ -125,7 +155,7 @@ def demos_only(landscape: Landscape, calls: int, seed: int, trace: Trace) -> Pic
     return _best_of(landscape, [(0, int(d)) for d in drawn], calls, trace)
 
 
-def halving(landscape: Landscape, calls: int, seed: int, trace: Trace) -> Pick:
+def halving(landscape: Known, calls: int, seed: int, trace: Trace) -> Pick:
     """Successive halving over random candidates, a tenth of the calls of them, on common rows."""
     racing = _draw(landscape, 2 ** round(math.log2(calls / 10)), seed)
     rounds = max(1, math.ceil(math.log2(len(racing))))
@@ -142,15 +172,13 @@ def halving(landscape: Landscape, calls: int, seed: int, trace: Trace) -> Pick:
     return Pick(racing[0], float(np.mean(scores[racing[0]])))
 
 
-def _draw(landscape: Landscape, count: int, seed: int) -> list[Key]:
-    instructions, sets = landscape.shape
-    drawn = np.random.default_rng(seed).choice(
-        instructions * sets, min(max(1, count), instructions * sets), replace=False
-    )
-    return [divmod(int(index), sets) for index in drawn]
+def _draw(landscape: Known, count: int, seed: int) -> list[Key]:
+    size = landscape.truth.size
+    drawn = np.random.default_rng(seed).choice(size, min(max(1, count), size), replace=False)
+    return [tuple(int(level) for level in np.unravel_index(index, landscape.shape)) for index in drawn]
 
 
-def _best_of(landscape: Landscape, keys: list[Key], calls: int, trace: Trace) -> Pick:
+def _best_of(landscape: Known, keys: list[Key], calls: int, trace: Trace) -> Pick:
     rows = range(min(VAL_ROWS, calls // len(keys)))
     scores: dict[Key, float] = {}
     for key in keys:
@@ -187,7 +215,7 @@ def dspy(name: str, *, sampler: str = "tpe", whole_pool: bool = False) -> Schedu
     trials and at the end, the best full score wins; its own number of candidates drawn from the pool, or all of it."""
     mode = DSPY_MODES[name]
 
-    def run(landscape: Landscape, calls: int, seed: int, trace: Trace) -> Pick:
+    def run(landscape: Known, calls: int, seed: int, trace: Trace) -> Pick:
         rng = np.random.default_rng(seed)
         sizes = landscape.shape if whole_pool else (mode.instructions, mode.demo_sets)
         axes = [_subset(rng, pool, size) for pool, size in zip(landscape.shape, sizes, strict=True)]

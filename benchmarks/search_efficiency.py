@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from documents import quartiles, with_error, write_between
 from landscapes import FAMILIES, SIZES, Landscape
 from schedules import Schedule, Trace, demos_only, dspy, halving, ours, random_search
 
@@ -116,31 +116,25 @@ def _table(calls: int, rows: dict[tuple[str, tuple[int, int]], dict[str, list[Re
     names = list(next(iter(rows.values())))
     lines = [f"**{calls:,} calls**", "", "| landscape | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for (family, size), cells in rows.items():
-        lines.append(f"| {family} {size[0]}×{size[1]} | " + " | ".join(_cell(cells[name]) for name in names) + " |")
+        lines.append(
+            f"| {family} {size[0]}×{size[1]} | "
+            + " | ".join(quartiles([r.regret for r in cells[name]]) for name in names)
+            + " |"
+        )
     everything = {name: [r for cells in rows.values() for r in cells[name]] for name in names}
     lines.append("| mean regret, all but flat | " + " | ".join(_mean_regret(everything[name]) for name in names) + " |")
-    lines.append("| mean bias | " + " | ".join(_bias(everything[name]) for name in names) + " |")
+    lines.append(
+        "| mean bias | " + " | ".join(with_error([r.bias for r in everything[name]], "+") for name in names) + " |"
+    )
     lines.append(
         "| calls used | " + " | ".join(f"{np.mean([r.calls for r in everything[n]]):,.0f}" for n in names) + " |"
     )
     return "\n".join([*lines, ""])
 
 
-def _cell(results: Sequence[Result]) -> str:
-    low, median, high = np.percentile([100 * r.regret for r in results], [25, 50, 75])
-    return f"{median:.1f} ({low:.1f}–{high:.1f})"
-
-
 def _mean_regret(results: Sequence[Result]) -> str:
-    regrets = np.array([100 * r.regret for r in results if r.family != "flat"])
-    if not len(regrets):
-        return "–"
-    return f"{regrets.mean():.1f} ± {regrets.std(ddof=1) / len(regrets) ** 0.5:.1f}"
-
-
-def _bias(results: Sequence[Result]) -> str:
-    biases = np.array([100 * r.bias for r in results])
-    return f"{biases.mean():+.1f} ± {biases.std(ddof=1) / len(biases) ** 0.5:.1f}"
+    regrets = [r.regret for r in results if r.family != "flat"]
+    return with_error(regrets) if regrets else "–"
 
 
 def goals(results: Sequence[Result]) -> str:
@@ -227,9 +221,7 @@ def main() -> None:
     text = "\n".join([made, goals(found), tables(found)])
     print(text)
     if options.write:
-        marked = re.compile(r"(<!-- search_efficiency -->\n).*?(<!-- end -->)", re.DOTALL)
-        document = options.write.read_text(encoding="utf-8")
-        options.write.write_text(marked.sub(lambda m: m[1] + "\n" + text + "\n" + m[2], document), encoding="utf-8")
+        write_between(options.write, "search_efficiency", text)
         plot(found, options.write.with_name("search_efficiency.svg"))
 
 

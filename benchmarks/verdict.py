@@ -15,7 +15,6 @@ import argparse
 import itertools
 import math
 import platform
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -24,6 +23,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+from documents import write_between
 
 from mipro_walk.core.statistics import SIGNIFICANCE, PairedComparison, compare_paired, detectable_difference
 
@@ -413,19 +413,6 @@ def report(exact: Found, drawn: Found, bootstrap: Found, counts: dict[int, Count
     )
 
 
-def write(document: Path, text: str) -> None:
-    """Replace what stands between the markers.
-
-    Raises:
-        SystemExit: the document has no such markers.
-    """
-    marked = re.compile(r"(<!-- verdict -->\n).*?(<!-- end verdict -->)", re.DOTALL)
-    content, times = marked.subn(lambda m: f"{m[1]}\n{text}\n{m[2]}", document.read_text(encoding="utf-8"))
-    if not times:
-        raise SystemExit(f"{document} has no <!-- verdict --> and <!-- end verdict --> to write between.")
-    document.write_text(content, encoding="utf-8")
-
-
 def main() -> None:
     """Parse the command line, compute, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -444,7 +431,7 @@ def main() -> None:
     )
     print(made, text, sep="\n")
     if options.write:
-        write(options.write, f"{made}\n{text}")
+        write_between(options.write, "verdict", f"{made}\n{text}")
 
 
 if __name__ == "__main__":
