@@ -99,3 +99,11 @@ def test_a_metric_that_raises_stops_the_run_with_the_row(task):
 def test_a_range_without_width_is_refused(low, high):
     with pytest.raises(ConfigError, match="cannot range from"):
         metric(low=low, high=high)
+
+
+def test_what_a_metric_raises_is_never_taken_for_what_it_returned(task):
+    def odd(answer, example):
+        raise ValueError("returned by the judge: nothing")
+
+    with pytest.raises(ConfigError, match="'odd' raised ValueError: returned by the judge: nothing"):
+        run(task, odd)

@@ -10,7 +10,7 @@ import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -209,20 +209,27 @@ class CallableEvaluator:
         except Exception as exc:  # whatever a user's callable raises measured nothing
             return Outcome(None, None, _reason(exc))
         calls = tuple(trace) if self._answerer.task.stages else ()
-        return Outcome(outcome.score, outcome.predicted, outcome.reason, outcome.figures, calls)
+        return replace(outcome, trace=calls)
 
     async def _scored(self, answer: str, row: Example, split: Split) -> Outcome:
         metric = self._metric
+
+        def refused(said: str) -> ConfigError:
+            return ConfigError(
+                f"The metric {metric.name!r} {said}, for row {row.seed} of {split} with the answer {answer!r:.80}.",
+                f"Return a number from {metric.low:g} to {metric.high:g}, or raise UnmeasuredError.",
+            )
+
         try:
-            return metric.outcome(await self._answerer.call(metric.function, answer, row), answer)
+            returned = await self._answerer.call(metric.function, answer, row)
         except UnmeasuredError as exc:
             raise UnmeasuredError(f"the metric {metric.name!r} said: {exc}") from exc
         except Exception as exc:  # a score function that fails is a mistake of its writer, not of the prompt
-            said = str(exc) if str(exc).startswith("returned ") else f"raised {_reason(exc)}"
-            raise ConfigError(
-                f"The metric {metric.name!r} {said}, for row {row.seed} of {split} with the answer {answer!r:.80}.",
-                f"Return a number from {metric.low:g} to {metric.high:g}, or raise UnmeasuredError.",
-            ) from exc
+            raise refused(f"raised {_reason(exc)}") from exc
+        try:
+            return metric.outcome(returned, answer)
+        except ValueError as exc:
+            raise refused(str(exc)) from exc
 
 
 def is_async(function: object) -> bool:
