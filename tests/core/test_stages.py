@@ -15,9 +15,10 @@ from mipro_walk.core.proposer import PatternProposer, ProposalRequest, proposal_
 from mipro_walk.core.sampler import crossed, spread, suggest
 from mipro_walk.core.search_space import DemoSet, Instruction, SearchSpace, StageSpace
 from mipro_walk.core.settings import OptimizerSettings
+from mipro_walk.prompting import candidate_messages
 from mipro_walk.types import Candidate, Demonstration, Example, Outcome, Rollout, StageCall
 from tests.fakes.landscape import Landscape, ScriptedProposer, make_task, unit
-from tests.fakes.program import ADD, FIND, ProgramLandscape, make_program_task, messages_of, model
+from tests.fakes.program import ADD, FIND, ProgramLandscape, make_program_task, model
 
 FEW = OptimizerSettings(num_demos=1)
 SETTINGS = {"num_iterations": 30, "budget": 500, "num_demos": 3, "target_score": 1.1}
@@ -203,7 +204,7 @@ def test_demonstrations_of_each_stage_are_what_the_stage_was_asked_and_said():
         shown = [demo for demo_set in prompt.demo_sets for demo in demo_set.demos]
         assert shown
         for demo in shown:
-            assert demo.label == model(messages_of(Candidate(stage.instruction), demo.query))
+            assert demo.label == model(candidate_messages(Candidate(stage.instruction), demo.query))
 
 
 # ---- proposals

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mipro_walk.types import Candidate, Example, Message, Outcome, Rollout, Stage, StageCall, Task
+from mipro_walk.prompting import candidate_messages
+from mipro_walk.types import Example, Message, Outcome, Rollout, Stage, StageCall, Task
 from tests.fakes.landscape import sentence, unit
 
 FIND, ADD = Stage("find", "Find the digits."), Stage("add", "Add them.")
@@ -66,15 +67,8 @@ class ProgramLandscape:
         row = self.task.rows(rollout.split)[rollout.seed]
         text, trace = row.query, []
         for stage, prompt in zip(self.task.stages, rollout.candidate.prompts, strict=True):
-            answer = model(messages_of(prompt, text))
+            answer = model(candidate_messages(prompt, text))
             trace.append(StageCall(stage.name, text, answer))
             text = answer
         is_right = text == row.label
         return Outcome(float(is_right), text, "" if is_right else "wrong", trace=tuple(trace))
-
-
-def messages_of(prompt: Candidate, query: str) -> list[Message]:
-    """Return the chat messages of one prompt."""
-    turns = [(demo.query, demo.label) for demo in prompt.demos]
-    shown = [m for q, a in turns for m in ({"role": "user", "content": q}, {"role": "assistant", "content": a})]
-    return [{"role": "system", "content": prompt.instruction}, *shown, {"role": "user", "content": query}]

@@ -101,7 +101,7 @@ def bootstrap_completed(space: SearchSpace, pool_sizes: Sequence[int]) -> list[E
         Event(
             "mipro.bootstrap.completed",
             f"  Bootstrap complete: {sizes} = {space.size} candidates",
-            {"num_instructions": instructions, "num_demo_sets": demo_sets, **_by_stage(space)},
+            {"num_instructions": instructions, "num_demo_sets": demo_sets, **_sizes_by_stage(space)},
         ),
     ]
 
@@ -289,7 +289,7 @@ def _stage_name(stage: StageSpace) -> dict[str, Any]:
     return {"stage": stage.name} if stage.name else {}
 
 
-def _by_stage(space: SearchSpace) -> dict[str, Any]:
+def _sizes_by_stage(space: SearchSpace) -> dict[str, Any]:
     return {"stages": {stage.name: list(stage.sizes) for stage in space.stages}} if len(space.stages) > 1 else {}
 
 

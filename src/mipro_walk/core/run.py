@@ -33,13 +33,14 @@ class Run(Session):
         if self.ask_outside() is None:
             self._answer_train_rows()
         stages = self.task.stages or [Stage("", self.task.instruction)]
-        space = SearchSpace([self._stage_space(proposer, index, stage) for index, stage in enumerate(stages)])
-        pools = [demo_pool(self.task, self.evidence, self.settings, index)[0] for index in range(len(stages))]
-        for event in events.bootstrap_completed(space, [len(pool) for pool in pools]):
+        built = [self._stage_space(proposer, index, stage) for index, stage in enumerate(stages)]
+        space = SearchSpace([stage_space for stage_space, _ in built])
+        for event in events.bootstrap_completed(space, [pool_size for _, pool_size in built]):
             self.emit(event)
         return space
 
-    def _stage_space(self, proposer: Proposer, number: int, stage: Stage) -> StageSpace:
+    def _stage_space(self, proposer: Proposer, number: int, stage: Stage) -> tuple[StageSpace, int]:
+        """Return what a stage chooses from, and of how many rows its demonstrations were chosen."""
         instructions = [Instruction(stage.instruction, "baseline")]
         rounds = self.settings.num_bootstrap_seeds
         for index in range(rounds):
@@ -50,7 +51,7 @@ class Run(Session):
         space = StageSpace(instructions, build_demo_sets(pool, evidence, self.settings, number), stage.name)
         for event in events.instructions_proposed(space):
             self.emit(event)
-        return space
+        return space, len(pool)
 
     def _answer_train_rows(self) -> None:
         """Run the baseline on the rows of all rounds, in one batch: they do not depend on each other."""

@@ -11,7 +11,7 @@ from typing import Any
 from mipro_walk import paths
 from mipro_walk.local_model import custom, pull
 from mipro_walk.local_model.engine import LlamaEngine, Worker
-from mipro_walk.local_model.enum_answers import grammar
+from mipro_walk.local_model.enum_answers import grammar, most_tokens
 from mipro_walk.types import Message
 
 MAX_WAITING = 1024
@@ -48,10 +48,8 @@ class LocalModel:
 
     def choosing(self, answers: Sequence[str]) -> Callable[[list[Message]], str]:
         """Return a policy that answers with one of ``answers`` and nothing else."""
-        rules = grammar(answers)
-        # A token is at least one byte, and one more ends the answer.
-        longest = max(len(answer.encode()) for answer in answers) + 1
-        return lambda messages: self._ask({"messages": messages, "max_tokens": longest, "grammar": rules})
+        form = {"max_tokens": most_tokens(answers), "grammar": grammar(answers)}
+        return lambda messages: self._ask({"messages": messages, **form})
 
     def close(self) -> None:
         """Free the model's memory."""

@@ -68,9 +68,7 @@ def as_bare_question(request: Mapping[str, Any], question: EnumQuestion) -> Body
     bare = {key: value for key, value in request.items() if key not in _REPLACED_KEYS}
     bare["messages"] = bare_history(request["messages"], question)
     bare["grammar"] = grammar(question.values)
-    # A token is at least one byte, and one more ends the answer: no tokenizer needed for a bound.
-    needed = max(len(value.encode()) for value in question.values) + 1
-    bare["max_tokens"] = max(request.get("max_tokens") or 0, needed)
+    bare["max_tokens"] = max(request.get("max_tokens") or 0, most_tokens(question.values))
     return bare
 
 
@@ -87,6 +85,12 @@ def wrap(question: EnumQuestion, text: str, call_id: str) -> EnumAnswer | None:
     function = {"name": question.tool_name, "arguments": payload}
     call = {"id": call_id, "type": "function", "function": function}
     return EnumAnswer({"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls")
+
+
+def most_tokens(values: Sequence[str]) -> int:
+    """Return how many tokens the longest value can need."""
+    # A token is at least one byte, and one more ends the answer: no tokenizer needed for a bound.
+    return max(len(value.encode()) for value in values) + 1
 
 
 def grammar(values: Sequence[str]) -> str:
