@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import closing
 
@@ -71,6 +72,24 @@ def test_decisions_of_the_clock_are_replayed_and_not_made_again(ledger):
     assert [first.check(), first.check()] == [None, TIME]
     again = RecordedStops(ledger, job_id, Clock([]))
     assert [again.check(), again.check()] == [None, TIME]
+
+
+def test_killed_at_any_moment_and_however_slow_the_disk_no_more_rollouts_are_lost_than_may_be_open(ledger, monkeypatch):
+    job_id, record, made, durable, lost = new_job(ledger), ledger.record_all, [], [], []
+
+    def run(rollout):
+        made.append(rollout)
+        lost.append(len(made) - len(durable))  # what a kill at this moment would have to make again
+        return Outcome(1.0)
+
+    def slow(job_id, kind, values):
+        time.sleep(0.02)
+        record(job_id, kind, values)
+        durable.extend(values)
+
+    monkeypatch.setattr(ledger, "record_all", slow)
+    assert len(evaluate(ledger, job_id, run, 24, max_concurrent=4)) == len(durable) == 24
+    assert max(lost) <= 4
 
 
 def evaluate(ledger, job_id, run, rows, max_concurrent=1):

@@ -1,5 +1,8 @@
 """Resume is replay: recorded calls answer at once, others are made and recorded before they are used.
 
+A rollout keeps its place among the open ones until its score is durable. So ``max_concurrent`` rollouts are the most
+that a killed process has to make again, however slow the disk.
+
 Each class here wraps what the optimizer asks (evaluator, proposer's completions, stops). The optimizer runs
 from its start each time; it cannot tell a recorded answer from a new one.
 """
@@ -86,7 +89,8 @@ class RecordedEvaluator:
         failed = self._ask_again(batch, self._make({identities[i]: rollouts[i] for i in missing}, PAUSE_AFTER_FAILURES))
         if len(failed) > PAUSE_UNKNOWN_SHARE * len(rollouts):
             raise _outage(next(iter(failed.values())), len(failed), len(rollouts))
-        self._record(failed)
+        self._ledger.record_all(self._job_id, "rollout", {i: outcome.as_dict() for i, outcome in failed.items()})
+        self._remember(failed)
         outcomes = [Outcome.from_dict(self._recorded[identity]) for identity in identities]
         for index in sorted(set(range(len(rollouts))) - set(missing)):
             self._on_outcome(outcomes[index], False)
@@ -145,8 +149,7 @@ class RecordedEvaluator:
                         raise _outage(outcome, in_a_row, in_a_row)
                 for future in ended:
                     del in_flight[future]
-                self._hand_out(waiting, in_flight)  # the next calls run while these become durable
-                self._record_known(outcomes)
+                self._remember(_known(outcomes))
         except BaseException:
             self._keep_what_is_in_flight(in_flight)
             raise
@@ -155,22 +158,25 @@ class RecordedEvaluator:
     def _hand_out(self, waiting: Iterator[tuple[str, Rollout]], in_flight: dict[Future[Outcome], str]) -> bool:
         """Fill the pool; return whether anything is in flight."""
         for identity, rollout in islice(waiting, self._max_concurrent - len(in_flight)):
-            in_flight[self._pool.submit(self._run, rollout)] = identity
+            in_flight[self._pool.submit(self._run_and_record, identity, rollout)] = identity
         return bool(in_flight)
 
+    def _run_and_record(self, identity: str, rollout: Rollout) -> Outcome:
+        """Make one rollout, in the pool; return once its score is durable."""
+        outcome = self._run(rollout)
+        if outcome.is_known:
+            self._ledger.record(self._job_id, "rollout", identity, outcome.as_dict())
+        return outcome
+
     def _keep_what_is_in_flight(self, in_flight: Mapping[Future[Outcome], str]) -> None:
-        """Record the calls that are already being paid for."""
+        """Wait for the calls that are already being paid for."""
         for future, identity in in_flight.items():
             with suppress(MiproWalkError):
-                self._record_known({identity: future.result()})
+                self._remember(_known({identity: future.result()}))
 
-    def _record_known(self, outcomes: Mapping[str, Outcome]) -> None:
-        self._record({identity: outcome for identity, outcome in outcomes.items() if outcome.is_known})
-
-    def _record(self, outcomes: Mapping[str, Outcome]) -> None:
-        values = {identity: outcome.as_dict() for identity, outcome in outcomes.items()}
-        self._ledger.record_all(self._job_id, "rollout", values)
-        self._recorded |= values
+    def _remember(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Let what is durable answer from now on."""
+        self._recorded |= {identity: outcome.as_dict() for identity, outcome in outcomes.items()}
         for outcome in outcomes.values():
             self._on_outcome(outcome, True)
 
@@ -217,6 +223,10 @@ class RecordedStops:
             self._recorded[identity] = value
         reason: str | None = self._recorded[identity]["reason"]
         return reason
+
+
+def _known(outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    return {identity: outcome for identity, outcome in outcomes.items() if outcome.is_known}
 
 
 def _outage(outcome: Outcome, failed: int, asked: int) -> IncompleteError:
