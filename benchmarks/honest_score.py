@@ -36,7 +36,6 @@ class Honesty:
 
     verdict: str
     score_error: float
-    difference_error: float
     is_covered: bool
     search_error: float
     dspy_error: float
@@ -53,7 +52,6 @@ def run(family: int, seed: int, calls: int, test_rows: int) -> Honesty:
     return Honesty(
         comparison.verdict,
         comparison.candidate - truth,
-        comparison.difference - difference,
         comparison.low <= difference <= comparison.high,
         pick.reported - truth,
         peer.reported - float(landscape.truth[peer.key]),

@@ -165,7 +165,6 @@ class Counts:
     peak: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
-    answered_in: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass

@@ -206,7 +206,6 @@ DSPY_MODES = {
     "medium": DspyMode(6, 12, 300, 18),
     "heavy": DspyMode(9, 18, 1000, 27),
 }
-DSPY_CALLS = {"light": 650, "medium": 2130, "heavy": 7945}
 FULL_EVERY = 5
 
 

@@ -111,3 +111,55 @@ def test_documents_that_cannot_be_read_end_the_job_and_not_the_queue(ledger: Led
         assert found.status == status
         done.append(status)
     runner.stop()
+
+
+def test_a_wish_that_comes_as_the_job_ends_does_not_change_how_it_ended(ledger: LedgerThatWaits) -> None:
+    wishing: list[threading.Thread] = []
+
+    def wish(job_id: str) -> None:
+        """Ask for everything at once while it is being written that the job succeeded."""
+        if not wishing:
+            wishing.extend(threading.Thread(target=act, args=(job_id,)) for act in (runner.cancel, runner.pause))
+            for thread in wishing:
+                thread.start()
+            time.sleep(0.1)
+
+    runner = JobRunner(ledger, lambda _job, _wishes, _progress: documents())
+    ledger.before_the_end = wish
+    job = new_job(ledger)
+    runner.start()
+    runner.submit(job)
+    deadline = time.monotonic() + SECONDS
+    while not ledger.job(job.job_id).is_terminal:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for thread in wishing:
+        thread.join(SECONDS)
+    runner.resume(job.job_id)
+    runner.stop()
+    assert ledger.job(job.job_id).status == "succeeded"
+
+
+def test_a_queued_job_that_is_cancelled_never_runs_and_one_resumed_twice_runs_once(ledger: LedgerThatWaits) -> None:
+    ran: list[str] = []
+
+    def execute(job: Job, _wishes: Any, _progress: Any) -> dict[str, Any]:
+        ran.append(job.job_id)
+        return documents()
+
+    runner = JobRunner(ledger, execute)
+    cancelled, resumed = new_job(ledger), new_job(ledger)
+    for job in (cancelled, resumed):
+        runner.submit(job)
+    runner.cancel(cancelled.job_id)
+    runner.pause(resumed.job_id)
+    for _ in range(2):
+        runner.resume(resumed.job_id)
+    runner.start()
+    deadline = time.monotonic() + SECONDS
+    while not ledger.job(resumed.job_id).is_terminal:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    runner.stop()
+    assert ran == [resumed.job_id]
+    assert ledger.job(cancelled.job_id).status == "cancelled"

@@ -195,6 +195,14 @@ def test_the_six_steps_walk_through_a_project_with_its_own_configuration(person)
     assert "intents" not in said  # those are Banking77's
 
 
+def test_a_walk_through_a_project_refuses_what_its_configuration_does_not_say(person):
+    done = person.run("run", "--dry-run", "--data", "my-task", "--task-app-port", "0", "--num-intents", "5")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "--num-intents 5 was asked for" in said
+    assert "A project is run as its file says" in said
+
+
 def wait_for_health(url: str, process: subprocess.Popen[str]) -> dict[str, object]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:

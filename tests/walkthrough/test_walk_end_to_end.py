@@ -212,14 +212,25 @@ def test_the_same_six_steps_run_gepa_and_speak_of_it(walk: Walk) -> None:
         assert word not in done.stderr
 
 
-def test_a_configuration_for_the_other_algorithm_is_neither_used_nor_replaced_unasked(walk: Walk) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "found"),
+    [("--algorithm", "gepa", "says mipro"), ("--rng-seed", "7", "says 0"), ("--num-intents", "5", "says not set")],
+)
+def test_a_configuration_that_says_otherwise_is_neither_used_nor_replaced_unasked(
+    walk: Walk, option: str, value: str, found: str
+) -> None:
     assert walk.run("run", "--dry-run").returncode == 0
     before = (walk.workdir / "mipro_config.toml").read_bytes()
-    done = walk.run("run", "--dry-run", "--algorithm", "gepa")
+    done = walk.run("run", "--dry-run", option, value)
+    said = " ".join(done.stderr.split())
     assert done.returncode == 2
-    assert "not for GEPA" in " ".join(done.stderr.split())
+    assert f"{option} {value} was asked for" in said
+    assert found in said
     assert (walk.workdir / "mipro_config.toml").read_bytes() == before
-    assert walk.run("run", "--dry-run", "--algorithm", "gepa", "--overwrite-config").returncode == 0
+    assert walk.run("run", "--dry-run", option, value, "--overwrite-config").returncode == 0
+    again = walk.run("run", "--dry-run", option, value, "--profile", "walkthrough")
+    assert again.returncode == 0  # the same again is no contradiction
+    assert "--profile walkthrough is not used" in " ".join(again.stderr.split())
 
 
 def test_a_misspelt_algorithm_is_refused(walk: Walk) -> None:

@@ -191,7 +191,7 @@ def run_in_process(
             finally:
                 ended = ledger.job(job.job_id)
                 if ended is not None and ended.status == "running":
-                    runner.pause(ended)
+                    runner.pause(job.job_id)
                 runner.stop()
         found = ledger.job(job.job_id)
         assert found is not None
@@ -225,7 +225,7 @@ def _unfinished(ledger: Ledger, config: RunConfig, data: TaskData | Project) -> 
 
 def _go_on(ledger: Ledger, runner: JobRunner, job: Job) -> None:
     if job.status == "paused":
-        runner.resume(job)
+        runner.resume(job.job_id)
     else:
         ledger.update_job(job.job_id, status="queued")
         runner.submit(job)

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 Execute = Callable[[Job, Wishes, Progress], Mapping[str, Any]]
 """Runs one job to its end and returns its documents. Raises IncompleteError to pause."""
 
+_Running = tuple[str, Wishes, Progress]
 SHUTDOWN_SECONDS = 10.0
 IN_PROCESS = "in_process"
 """Marks jobs of ``mipro-walk optimize`` in their launch data: another process runs them, not the backend."""
@@ -32,7 +33,7 @@ class JobRunner:
         self._execute = execute
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._lock = threading.Lock()
-        self._running: tuple[str, Wishes, Progress] | None = None
+        self._running: _Running | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
 
@@ -61,59 +62,70 @@ class JobRunner:
         self._say(job.job_id, f"{job.algorithm}.job.queued", f"Job {job.job_id} queued")
         self._queue.put(job.job_id)
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job_id: str) -> None:
         """End a job for good; a running one still ranks what it has."""
         with self._lock:
-            if self._running is not None and self._running[0] == job.job_id:
-                self._running[1].cancel.set()
-                return
-        if not job.is_terminal:
-            self._say(job.job_id, "mipro.job.cancelled", "Job cancelled")
-            self._ledger.update_job(job.job_id, status="cancelled", finished_at=utc_now())
+            if running := self._running_of(job_id):
+                running[1].cancel.set()
+            elif not self._job(job_id).is_terminal:
+                self._say(job_id, "mipro.job.cancelled", "Job cancelled")
+                self._ledger.update_job(job_id, status="cancelled", finished_at=utc_now())
 
-    def pause(self, job: Job) -> None:
+    def pause(self, job_id: str) -> None:
         """Stop a job after the calls in flight."""
         with self._lock:
-            if self._running is not None and self._running[0] == job.job_id:
-                self._running[1].pause.set()
-                return
-        if job.status == "queued":
-            self._ledger.update_job(job.job_id, status="paused")
+            if running := self._running_of(job_id):
+                running[1].pause.set()
+            elif self._job(job_id).status == "queued":
+                self._ledger.update_job(job_id, status="paused")
 
-    def resume(self, job: Job) -> None:
+    def resume(self, job_id: str) -> None:
         """Queue a paused or failed job again."""
-        if job.status in ("paused", "failed"):
-            self._ledger.update_job(
-                job.job_id, status="queued", error=None, error_code=None, fix=None, finished_at=None
-            )
-            self._say(job.job_id, "mipro.job.resumed", "Resumed: recorded calls answer at once and cost nothing")
-            self._queue.put(job.job_id)
+        with self._lock:
+            if self._job(job_id).status not in ("paused", "failed"):
+                return
+            again = {"status": "queued", "error": None, "error_code": None, "fix": None, "finished_at": None}
+            self._ledger.update_job(job_id, **again)
+            self._say(job_id, "mipro.job.resumed", "Resumed: recorded calls answer at once and cost nothing")
+        self._queue.put(job_id)
 
     def progress(self, job_id: str) -> Progress | None:
         """Return the live figures of a job if it is the one that runs."""
         with self._lock:
-            return self._running[2] if self._running is not None and self._running[0] == job_id else None
+            running = self._running_of(job_id)
+            return None if running is None else running[2]
 
     def _work(self) -> None:
         while (job_id := self._queue.get()) is not None:
-            job = self._ledger.job(job_id)
-            if job is not None and job.status == "queued" and not self._stopping:
-                self._run(job)
+            if not self._stopping:
+                self._run(job_id)
 
-    def _run(self, job: Job) -> None:
-        wishes, progress = Wishes(), Progress(base_seconds=job.active_seconds)
+    def _run(self, job_id: str) -> None:
+        """Run a job that is still queued. It starts and ends under the lock: nobody acts on what it was before."""
+        wishes = Wishes()
         with self._lock:
-            self._running = (job.job_id, wishes, progress)
-        started = job.started_at or utc_now()
-        self._ledger.update_job(job.job_id, status="running", started_at=started)
+            job = self._job(job_id)
+            if job.status != "queued":
+                return
+            progress = Progress(base_seconds=job.active_seconds)
+            self._ledger.update_job(job_id, status="running", started_at=job.started_at or utc_now())
+            self._running = (job_id, wishes, progress)
         outcome = self._outcome(job, wishes, progress)
         if self._stopping and outcome["status"] == "paused":
             outcome = {"status": "running"}
         with self._lock:  # nobody finds the figures gone before it is written how the job ended
             try:
-                self._ledger.update_job(job.job_id, active_seconds=progress.elapsed_seconds, **outcome)
+                self._ledger.update_job(job_id, active_seconds=progress.elapsed_seconds, **outcome)
             finally:
                 self._running = None
+
+    def _running_of(self, job_id: str) -> _Running | None:
+        return self._running if self._running is not None and self._running[0] == job_id else None
+
+    def _job(self, job_id: str) -> Job:
+        job = self._ledger.job(job_id)
+        assert job is not None  # no job is ever deleted
+        return job
 
     def _outcome(self, job: Job, wishes: Wishes, progress: Progress) -> dict[str, Any]:
         """Run the job and return the columns that say how it ended. Events come before the status."""

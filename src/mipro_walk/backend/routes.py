@@ -247,7 +247,7 @@ def create_router(api: JobApi, ledger: Ledger, runner: JobRunner, instance_id: s
                 f"Job {job_id} belongs to `mipro-walk optimize`: the backend has neither its rows nor its key.",
                 "Run that command again; it goes on with the job.",
             )
-        actions[action](job)
+        actions[action](job.job_id)
         return api.status(api.find(job_id))
 
     return router

@@ -56,7 +56,7 @@ class Configuration:
         name = chosen_profile(ctx)
         project = project_folder(ctx.data)
         if self._is_kept(ctx):
-            _refuse_other_algorithm(ctx)
+            _refuse_other_choices(ctx)
             text = f"There is a configuration already: {ctx.workdir.config}. It is checked, kept and shown."
         elif project is not None:
             text = (
@@ -122,8 +122,10 @@ class Configuration:
 
     @staticmethod
     def _keep(ctx: Context, url: str) -> RunConfig:
-        _refuse_other_algorithm(ctx)
+        _refuse_other_choices(ctx)
         config = load_config(ctx.workdir.config)
+        if ctx.options.profile:
+            ctx.ui.warn(f"--profile {ctx.options.profile} is not used: {_kept_file(ctx)} is. {_way_out(ctx)}")
         ctx.ui.done(f"Configuration kept: {ctx.workdir.config} is valid")
         if config.task_app_url != url and is_loopback(config.task_app_url):
             ctx.ui.warn(f"It names the task app {config.task_app_url}; this run uses {url}.")
@@ -199,13 +201,27 @@ def _dollars(cost: Range | None) -> str:
     return "unknown" if cost is None else f"${cost[1]:.3f}" if cost[2] else "$0"
 
 
-def _refuse_other_algorithm(ctx: Context) -> None:
-    """Keep a file that is there from being taken for what was asked for."""
-    if ctx.options.algorithm and load_config(ctx.workdir.config).settings.algorithm != ctx.options.algorithm:
-        raise ConfigError(
-            f"{ctx.workdir.config} is there already, and not for {ctx.options.algorithm.upper()}.",
-            "Pass --overwrite-config to replace it, or --workdir DIR for another work folder.",
-        )
+def _refuse_other_choices(ctx: Context) -> None:
+    """Keep a file that is there, or a project's own, from being taken for what was asked for."""
+    config = load_config(ctx.workdir.config)
+    choices = (
+        ("--algorithm", ctx.options.algorithm, config.settings.algorithm),
+        ("--rng-seed", ctx.options.rng_seed, config.settings.rng_seed),
+        ("--num-intents", ctx.options.num_intents, config.env_config.get("num_intents", "not set")),
+    )
+    for option, asked, found in choices:
+        if asked is not None and asked != found:
+            raise ConfigError(f"{option} {asked} was asked for, and {_kept_file(ctx)} says {found}.", _way_out(ctx))
+
+
+def _kept_file(ctx: Context) -> str:
+    return str(ctx.facts.get("adopted_config") or ctx.workdir.config)
+
+
+def _way_out(ctx: Context) -> str:
+    if "adopted_config" in ctx.facts:
+        return "A project is run as its file says: change it there, or leave the option out."
+    return "Pass --overwrite-config to replace it, or --workdir DIR for another work folder."
 
 
 def shorten(toml: str) -> str:
