@@ -18,7 +18,7 @@ import mipro_walk
 
 PROJECT = Path(__file__).parent.parent
 OURS = "mipro_walk"
-LEAVES = ("types", "errors", "version", "plain_text", "counting")
+LEAVES = ("types", "errors", "version", "plain_text", "counting", "loopback")
 OPTUNA_USERS = {f"{OURS}.core.sampler", f"{OURS}.core.importance"}
 OPTUNA_VIEW = f"{OURS}.exports.optuna_study"
 """Writes a study for others to look at; decides nothing."""

@@ -17,7 +17,6 @@ from mipro_walk.backend.stops import LiveStops, Spent, Wishes, money_cap
 from mipro_walk.backend.world import SeeRequest, TaskAppWorld, ignore_request
 from mipro_walk.clients.attempts import Attempt as GatewayAttempt
 from mipro_walk.clients.chat import ChatGateway
-from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient
 from mipro_walk.config import ModelConfig, Role, RunConfig, parse_config
 from mipro_walk.config.sections import Provider
@@ -29,6 +28,7 @@ from mipro_walk.forecast import Forecast
 from mipro_walk.gateways import Gateways, key_note
 from mipro_walk.ledger import Attempt, Job, Ledger, RecordedRequests
 from mipro_walk.ledger.store import total_cost
+from mipro_walk.loopback import is_loopback
 from mipro_walk.progress import Progress
 
 

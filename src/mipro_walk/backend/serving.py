@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from mipro_walk.backend.app import create_app
 from mipro_walk.backend.settings import BackendSettings
-from mipro_walk.clients.http import is_loopback
 from mipro_walk.errors import ConfigError, IncompleteError, UnreachableError
+from mipro_walk.loopback import is_loopback
 
 KEEP_ALIVE_SECONDS = 5
 MAX_CONNECTIONS = 200

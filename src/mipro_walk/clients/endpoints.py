@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from mipro_walk.clients.http import is_loopback, require_http_url
+from mipro_walk.clients.http import require_http_url
 from mipro_walk.errors import ConfigError, KeyMissingError
+from mipro_walk.loopback import is_loopback
 
 DEFAULT_URLS = {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"}
 CUSTOM_URL_VARIABLE = "MIPRO_WALK_BASE_URL"

@@ -1,8 +1,7 @@
-"""What every HTTP client here shares: loopback checks and settings that nothing in the environment can bend."""
+"""What every HTTP client here shares: checks of URLs and settings that nothing in the environment can bend."""
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,21 +9,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from mipro_walk.errors import ConfigError
+from mipro_walk.loopback import is_loopback
 
 MAX_ANSWER_BYTES = 10_000_000
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the host of ``url`` is this machine, by name or address, as written (no lookup)."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def require_http_url(url: str, what: str) -> str:

@@ -13,6 +13,7 @@ from mipro_walk.config.published import META, POLICY
 from mipro_walk.config.sections import Meta, Mipro, Policy, Provider
 from mipro_walk.config.trust import BASE_URL_VARIABLE, CUSTOM_KEY_VARIABLE, PROVIDER_HOSTS, Trust, is_providers_own
 from mipro_walk.core.settings import AlgorithmName
+from mipro_walk.loopback import is_loopback
 
 DEFAULT_MODELS = {"local": "smollm2-135m-instruct", "openai": "gpt-4o-mini", "groq": "llama-3.1-8b-instant"}
 ANSWER_TOKENS, REASONED_ANSWER_TOKENS = 64, 4096
@@ -120,7 +121,7 @@ def _check_key_variable(role: _Role, variable: str | None, base_url: str | None)
     elif variable in OTHER_PURPOSES:
         role.add(key, f"{at}: that key is for another purpose and never sent to a model.")
     elif role.provider == "custom":
-        if base_url and not tables.is_loopback(base_url) and not role.trust.allows_key(base_url, variable):
+        if base_url and not is_loopback(base_url) and not role.trust.allows_key(base_url, variable):
             _refuse_host(role, key, at, base_url, variable)
     elif not is_providers_own(PROVIDER_HOSTS[role.provider], variable) and not role.trust.allows_key(
         PROVIDER_HOSTS[role.provider], variable
@@ -161,7 +162,7 @@ def _base_url(role: _Role, said: str | None, fallback: str | None) -> str | None
     if not tables.check_url(said, where, role.draft.problems):
         return None
     url = said.rstrip("/")
-    if not tables.is_loopback(url) and not role.trust.allows_host(url):
+    if not is_loopback(url) and not role.trust.allows_host(url):
         role.draft.problems.add_untrusted(
             where,
             f"{where} = {show(url)}{role.at(key)}: leaves this machine, and keys are bound to hosts. If you trust it: "

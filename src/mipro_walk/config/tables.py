@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -105,14 +104,3 @@ def check_url(url: str, where: str, problems: Problems) -> bool:
     if fault:
         problems.add(where, f"{where} = {show(url)}{problems.at(where)}: {fault}.")
     return not fault
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether ``url`` names this machine in plain form: localhost, 127.0.0.0/8 or ::1."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mipro_walk.core.statistics import PairedComparison, compare_paired, mean_interval
+from mipro_walk.counting import counted
 from mipro_walk.types import Outcome
 
 ROUNDING = 1e-9
@@ -93,7 +94,7 @@ def _least_score(score: PromptScore, least: float) -> Check:
     mean = score.mean
     if mean is None:
         return Check("fail-under", False, f"No row was measured; at least {least:g} was asked for.")
-    words = f"{mean:.3f} on {score.n} rows (95 % interval {score.low:.3f} to {score.high:.3f})"
+    words = f"{mean:.3f} on {counted(score.n, 'row')} (95 % interval {score.low:.3f} to {score.high:.3f})"
     passed = mean >= least - ROUNDING
     verb = "reaches" if passed else "is below"
     doubt = "" if not score.low <= least <= score.high else "; the interval includes the limit, so chance may decide"
@@ -102,7 +103,7 @@ def _least_score(score: PromptScore, least: float) -> Check:
 
 def _regression(comparison: PairedComparison, most: float) -> Check:
     c = comparison
-    words = f"{c.difference:+.3f} on {c.n} paired rows (95 % interval {c.low:+.3f} to {c.high:+.3f})"
+    words = f"{c.difference:+.3f} on {counted(c.n, 'paired row')} (95 % interval {c.low:+.3f} to {c.high:+.3f})"
     passed = c.n > 0 and c.difference >= -most - ROUNDING
     significance = "significantly worse" if c.verdict == "worse" else "not significantly worse"
     if c.n == 0:

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from mipro_walk.clients.http import is_loopback
 from mipro_walk.clients.task_app import TaskAppClient, TaskAppInfo
 from mipro_walk.config import (
     PROFILES,
@@ -29,6 +28,7 @@ from mipro_walk.core.splits import clean
 from mipro_walk.counting import counted
 from mipro_walk.errors import ConfigError
 from mipro_walk.forecast import Forecast, PhaseForecast, Range, cost_in_words, forecast, time_in_words
+from mipro_walk.loopback import is_loopback
 from mipro_walk.paths import write_private
 from mipro_walk.project.definition import CONFIG_FILE
 from mipro_walk.types import Split, Task

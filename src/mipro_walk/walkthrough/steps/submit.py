@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mipro_walk.clients.backend import BackendClient
-from mipro_walk.clients.http import is_loopback
 from mipro_walk.config import RunConfig, load_config
 from mipro_walk.core.settings import AlgorithmName
 from mipro_walk.errors import ConfigError, MiproWalkError
 from mipro_walk.forecast import Forecast, cost_in_words, time_in_words
+from mipro_walk.loopback import is_loopback
 from mipro_walk.walkthrough.context import Context, StepResult
 from mipro_walk.walkthrough.keys import environment_key
 from mipro_walk.walkthrough.services import launch_of
